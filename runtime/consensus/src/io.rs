@@ -1,0 +1,212 @@
+//! Everything that enters a [`crate::Replica`] and everything that leaves it.
+
+use std::fmt;
+
+use bytes::Bytes;
+use concoord_wire::abi::Answer;
+use concoord_wire::client::{CallError, Consistency, Request, Response};
+use concoord_wire::join::JoinReply;
+use concoord_wire::member::{Member, Roster};
+use concoord_wire::peer::Message;
+use concoord_wire::record::Record;
+use concoord_wire::{CallId, NodeId, ObjectId, SessionId, Slot, Timestamp};
+
+/// What the driver's clocks show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Time {
+    /// Microseconds since the driver started; never falls.
+    pub monotonic_us: u64,
+    /// Microseconds since the Unix epoch, as far as the machine knows; may jump either way.
+    pub wall_us: u64,
+}
+
+/// The driver's name for a client connection. Never used twice by one driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientToken(pub u64);
+
+/// The driver's name for one join request. Never used twice by one driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JoinToken(pub u64);
+
+/// Number of a record in this replica's log, from 1 in the order of [`Effect::Persist`]; 0 is always durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogPosition(pub u64);
+
+impl fmt::Display for LogPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// One input of a replica.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Time passed. The driver sends it when [`crate::Replica::deadline`] is reached; more often does no harm.
+    Tick,
+    /// The driver has no more inputs at hand: what was gathered is proposed and sent now. The driver sends one after
+    /// each burst of inputs, so that batches form while it is busy.
+    Flush,
+    /// A peer says something. The driver has checked that it comes from `from` and is meant for this replica.
+    Peer {
+        /// Who.
+        from: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// A client asks for something. Each is answered by exactly one [`Effect::Reply`] or handed on as an
+    /// [`Effect::Query`] or [`Effect::Describe`], unless the client goes first or the request says that it has no answer.
+    Client {
+        /// Who.
+        client: ClientToken,
+        /// What.
+        request: Request,
+    },
+    /// A client's connection ended: nothing is replied to it any more.
+    ClientGone {
+        /// Who.
+        client: ClientToken,
+    },
+    /// A new replica asks to join, and the driver has dialed it back.
+    Join {
+        /// For the reply.
+        join: JoinToken,
+        /// The new replica.
+        member: Member,
+        /// Whether the dial-back found it at its address; else what happened.
+        reached: Result<(), String>,
+    },
+    /// An operator loads an object; the first replica does so with its `-o`. Leader only.
+    Load {
+        /// Name by which clients find it.
+        name: String,
+        /// The checked module.
+        module: Bytes,
+        /// Arguments of its constructor.
+        arguments: Bytes,
+    },
+    /// The log is durable up to here.
+    Durable {
+        /// Every record up to this one.
+        position: LogPosition,
+    },
+    /// The application has applied a slot. Slots come in order.
+    Applied(Applied),
+    /// The operator wants this replica to stop: hand leadership over, then [`Effect::Stopped`].
+    Stop,
+}
+
+/// One effect of a replica. The driver carries them out in order, each as soon as it may.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Append a record to the log, and say [`Input::Durable`] when it is synced.
+    Persist {
+        /// Its number.
+        position: LogPosition,
+        /// What to append.
+        record: Record,
+    },
+    /// Send a message to a peer. May be lost, duplicated and reordered; that costs time and never safety.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: Message,
+        /// Not before the log is durable up to here.
+        after: LogPosition,
+    },
+    /// Hand a decided batch to the application. In slot order, each once. Slots without a batch are skipped.
+    Apply {
+        /// Its slot.
+        slot: Slot,
+        /// The encoded batch.
+        batch: Bytes,
+        /// Whether [`Input::Applied`] must carry the replies: only where somebody may wait for them.
+        replies: bool,
+    },
+    /// Hand a query to the application, behind everything handed to it before; it answers the client by itself.
+    Query(Query),
+    /// Hand a description request to the application, in the same way.
+    Describe {
+        /// Who asks.
+        client: ClientToken,
+        /// The client's number of the request.
+        request: u64,
+        /// The object's name; `None` for the first object.
+        name: Option<String>,
+    },
+    /// Tell a client.
+    Reply {
+        /// Whom.
+        client: ClientToken,
+        /// What.
+        response: Response,
+    },
+    /// Answer a join request.
+    JoinReply {
+        /// Which.
+        join: JoinToken,
+        /// What.
+        reply: JoinReply,
+    },
+    /// View, leader or liveness changed: the newest roster, for view plugins and for the driver's address book.
+    RosterChanged(Roster),
+    /// This replica is no longer in the view: it stops serving, and the process ends with this reason.
+    Removed {
+        /// One line.
+        reason: String,
+    },
+    /// After [`Input::Stop`]: everything that must be said before the end is in the effects before this one.
+    Stopped,
+}
+
+/// A query for the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// Who asks.
+    pub client: ClientToken,
+    /// The client's number of the request.
+    pub request: u64,
+    /// The object.
+    pub object: ObjectId,
+    /// Its method.
+    pub method: String,
+    /// Postcard of each argument in turn.
+    pub arguments: Bytes,
+    /// As the client asked; the replica has already waited for what it needs.
+    pub consistency: Consistency,
+}
+
+/// What the application did with one slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The slot.
+    pub slot: Slot,
+    /// Decided time of the batch.
+    pub stamp: Timestamp,
+    /// What its commands came to; empty unless [`Effect::Apply`] asked for replies.
+    pub replies: Vec<Completed>,
+}
+
+/// What one command came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Completed {
+    /// A session was opened or found.
+    Session {
+        /// As asked.
+        nonce: u128,
+        /// The session, or why there is none.
+        result: Result<SessionId, CallError>,
+    },
+    /// A session that a client wanted to keep is gone.
+    Gone {
+        /// The session.
+        session: SessionId,
+    },
+    /// A call is answered.
+    Call {
+        /// The call.
+        call: CallId,
+        /// What it came to.
+        result: Result<Answer, CallError>,
+    },
+}

@@ -1,0 +1,30 @@
+//! How much a replica holds. Beyond each the caller gets `Busy` or `TooLarge`, never a growing process.
+
+/// Sessions open at a time.
+pub const SESSIONS_MAX: usize = 100_000;
+/// Calls of one session that are executed and not yet acknowledged by its floor: their replies are kept.
+pub const REPLIES_KEPT_MAX: usize = 4096;
+/// Bytes of replies kept for one session.
+pub const REPLY_BYTES_KEPT_MAX: usize = 8 << 20;
+/// How long a session lives without a sign of its client, in decided time.
+pub const SESSION_TTL_MS: u64 = 60_000;
+/// Objects of one cluster.
+pub const OBJECTS_MAX: usize = 1024;
+/// Members of one view.
+pub const MEMBERS_MAX: usize = 32;
+/// Slots that a leader proposes beyond the decided ones.
+pub const WINDOW_SLOTS_MAX: u64 = 64;
+/// Bytes that a leader proposes beyond the decided ones, unless a single value is larger.
+pub const WINDOW_BYTES_MAX: usize = 4 << 20;
+/// Bytes of commands in one slot, unless a single command is larger.
+pub const BATCH_BYTES_MAX: usize = 256 << 10;
+/// Commands in one slot.
+pub const BATCH_COMMANDS_MAX: usize = 4096;
+/// Bytes of commands that wait at the leader for room in the window.
+pub const PENDING_BYTES_MAX: usize = 32 << 20;
+/// Commands that wait at the leader for room in the window.
+pub const PENDING_COMMANDS_MAX: usize = 65_536;
+/// Reads that wait at a replica for their round.
+pub const READS_MAX: usize = 65_536;
+/// Bytes of decided values in one answer to a lagging peer, unless a single value is larger.
+pub const FETCH_BYTES_MAX: usize = 1 << 20;

@@ -1,0 +1,50 @@
+//! What the application asks of whoever runs objects. The executor implements it with Wasm, tests with native structs.
+
+use bytes::Bytes;
+use concoord_wire::ObjectId;
+use concoord_wire::abi::{Invocation, Outcome};
+
+/// Runs objects. Everything it returns is a pure function of the modules and inputs it was given, the same on every
+/// replica; what can't be so is a [`Fault::Host`].
+pub trait Objects {
+    /// Makes `object` from a module: constructors run, `Init` not yet. Gives the encoded interface.
+    ///
+    /// # Errors
+    /// [`Fault`]; then there is no such object.
+    fn load(&mut self, object: ObjectId, module: &[u8]) -> Result<Bytes, Fault>;
+
+    /// Runs one input and keeps what it changed.
+    ///
+    /// # Errors
+    /// [`Fault`]; the object is then as before.
+    fn invoke(&mut self, object: ObjectId, invocation: &Invocation<'_>, arguments: &[u8]) -> Result<Outcome, Fault>;
+
+    /// Runs one input and undoes whatever it changed, also when it succeeds.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    fn query(&mut self, object: ObjectId, invocation: &Invocation<'_>, arguments: &[u8]) -> Result<Outcome, Fault>;
+
+    /// Forgets an object.
+    fn remove(&mut self, object: ObjectId);
+
+    /// A hash over the object's whole state, the same on all replicas that agree. `None` for an unknown object.
+    fn state_hash(&mut self, object: ObjectId) -> Option<u64>;
+}
+
+/// Why an input had no outcome.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The module can't be loaded. The same on every replica.
+    #[error("the module is refused: {0}")]
+    Refused(String),
+    /// The guest trapped. The same on every replica.
+    #[error("trapped: {0}")]
+    Trapped(String),
+    /// The guest's outcome is not one. The same on every replica.
+    #[error("broke the object ABI: {0}")]
+    Misbehaved(String),
+    /// This host can't run it, others might: the replica must stop rather than differ.
+    #[error("this host can't run the object: {0}")]
+    Host(String),
+}

@@ -1,0 +1,256 @@
+//! Frames between a client and a replica, both ways on one stream. Replies come in any order.
+
+use core::net::SocketAddr;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::abi::Answer;
+use crate::member::Roster;
+use crate::{CallId, ObjectId, SessionId, Slot};
+
+/// Client to replica.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Open a session, or find the one that this nonce opened. Leader only.
+    OpenSession {
+        /// Drawn at random by the client.
+        nonce: u128,
+    },
+    /// The client is still there. Leader only; no answer unless it fails.
+    KeepAlive {
+        /// The session.
+        session: SessionId,
+    },
+    /// The client is done; no answer.
+    CloseSession {
+        /// The session.
+        session: SessionId,
+    },
+    /// Execute an update, once, however often it is sent. Leader only.
+    Call {
+        /// Its id, the same for every retry.
+        call: CallId,
+        /// The client has the replies of all sequences up to this one.
+        floor: u64,
+        /// The object.
+        object: ObjectId,
+        /// Its method.
+        method: String,
+        /// Postcard of each argument in turn.
+        arguments: Bytes,
+    },
+    /// Execute a query. Any replica.
+    Query {
+        /// The client's own number, given back with the answer.
+        request: u64,
+        /// The object.
+        object: ObjectId,
+        /// Its method.
+        method: String,
+        /// Postcard of each argument in turn.
+        arguments: Bytes,
+        /// How fresh the state must be.
+        consistency: Consistency,
+    },
+    /// Which object has this name, and what can it do? Any replica, linearizable.
+    Describe {
+        /// The client's own number, given back with the answer.
+        request: u64,
+        /// `None` for the cluster's only or first object.
+        name: Option<String>,
+    },
+    /// Who are the members? Any replica, as far as it knows.
+    View {
+        /// The client's own number, given back with the answer.
+        request: u64,
+    },
+    /// Are you there?
+    Ping {
+        /// The client's own number, given back with the answer.
+        request: u64,
+    },
+}
+
+/// How fresh the state must be that a query sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Consistency {
+    /// Every call that was acknowledged before the query was sent is seen.
+    #[default]
+    Linearizable,
+    /// Whatever the asked replica has; no network between replicas.
+    Stale,
+}
+
+/// Replica to client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Response {
+    /// To [`Request::OpenSession`].
+    SessionOpened {
+        /// As asked.
+        nonce: u128,
+        /// The session.
+        result: Result<SessionId, CallError>,
+    },
+    /// To [`Request::KeepAlive`], only when the session is gone.
+    SessionGone {
+        /// The session.
+        session: SessionId,
+    },
+    /// To [`Request::Call`].
+    Called {
+        /// As asked.
+        call: CallId,
+        /// What it came to.
+        result: Result<Answer, CallError>,
+    },
+    /// To [`Request::Query`].
+    Queried {
+        /// As asked.
+        request: u64,
+        /// What it came to.
+        result: Result<Answer, CallError>,
+    },
+    /// To [`Request::Describe`].
+    Described {
+        /// As asked.
+        request: u64,
+        /// The object.
+        result: Result<Description, CallError>,
+    },
+    /// To [`Request::View`].
+    View {
+        /// As asked.
+        request: u64,
+        /// The members.
+        roster: Roster,
+    },
+    /// To [`Request::Ping`].
+    Pong {
+        /// As asked.
+        request: u64,
+    },
+}
+
+/// An object as clients see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// Its id in this cluster.
+    pub object: ObjectId,
+    /// Its name in this cluster.
+    pub name: String,
+    /// The encoded interface: [`crate::interface::Interface::decode`].
+    pub interface: Bytes,
+    /// Slot at which it was loaded.
+    pub loaded: Slot,
+}
+
+/// Why a replica did not answer a call with an [`Answer`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum CallError {
+    /// Ask the leader; nothing was executed by this request.
+    #[error("this replica does not lead{}", match .leader { Some(at) => format!(", {at} does"), None => String::new() })]
+    NotLeader {
+        /// Where it is, if known.
+        leader: Option<SocketAddr>,
+    },
+    /// A queue is full; nothing was executed, try again later.
+    #[error("busy: {what} holds its limit of {limit}")]
+    Busy {
+        /// Which queue.
+        what: String,
+        /// How much it holds.
+        limit: u64,
+    },
+    /// Something is over a limit; nothing was executed.
+    #[error("{what} of {size} bytes, but at most {limit} are accepted")]
+    TooLarge {
+        /// What is too large.
+        what: String,
+        /// Its bytes.
+        size: u64,
+        /// The most accepted.
+        limit: u64,
+    },
+    /// No such object.
+    #[error("no object '{name}'; this cluster has {}", list(.existing))]
+    UnknownObject {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        existing: Vec<String>,
+    },
+    /// No such method.
+    #[error("{object} has no method '{method}'; it has {}", list(.existing))]
+    UnknownMethod {
+        /// The object's name.
+        object: String,
+        /// What was asked for.
+        method: String,
+        /// What there is.
+        existing: Vec<String>,
+    },
+    /// A call names a query or a query names an update.
+    #[error("{object}.{method} is {}", if *.is_query { "a query: send it as one" } else { "an update: send it as a call" })]
+    WrongKind {
+        /// The object's name.
+        object: String,
+        /// The method.
+        method: String,
+        /// What it is.
+        is_query: bool,
+    },
+    /// The session ended: it was closed, or silent for longer than its time to live.
+    #[error("session {session} is gone")]
+    SessionGone {
+        /// The session.
+        session: SessionId,
+    },
+    /// The client said that it has this call's reply already, so it is forgotten; never executed again.
+    #[error("call {call} is at or below the floor {floor} that its session acknowledged")]
+    Acknowledged {
+        /// The call.
+        call: CallId,
+        /// The session's floor.
+        floor: u64,
+    },
+    /// The method trapped; nothing changed.
+    #[error("{object}.{method} trapped: {message}")]
+    Trapped {
+        /// The object's name.
+        object: String,
+        /// The method.
+        method: String,
+        /// The panic message, or the kind of trap.
+        message: String,
+    },
+    /// The object broke the rules of the ABI; nothing changed.
+    #[error("{object}.{method} broke the object ABI: {why}")]
+    Misbehaved {
+        /// The object's name.
+        object: String,
+        /// The method.
+        method: String,
+        /// What it did.
+        why: String,
+    },
+    /// This replica can't serve at the moment.
+    #[error("this replica does not serve: {why}")]
+    NotServing {
+        /// Why.
+        why: String,
+    },
+}
+
+impl CallError {
+    /// Whether the same request may succeed later or elsewhere, with nothing executed so far by this one.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, CallError::NotLeader { .. } | CallError::Busy { .. } | CallError::NotServing { .. })
+    }
+}
+
+/// "none", or the names separated by commas.
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}

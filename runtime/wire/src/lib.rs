@@ -1,0 +1,28 @@
+//! Everything of Concoord that crosses a boundary, and nothing else.
+//!
+//! | boundary                    | here                                             |
+//! |-----------------------------|--------------------------------------------------|
+//! | host and Wasm guest         | [`abi`], [`interface`]                           |
+//! | client and replica          | [`client`], [`hello`]                            |
+//! | replica and replica         | [`peer`], [`join`], [`hello`]                    |
+//! | replica and its log         | [`record`], [`value`]                            |
+//! | proxy and client            | [`caller`]                                       |
+//!
+//! All payloads are [postcard](https://postcard.jamesmunns.com/wire-format); [`codec`] frames them. What arrives is
+//! hostile until decoded: every length is checked against [`limits`] before memory is taken for it.
+
+pub mod abi;
+pub mod caller;
+pub mod client;
+pub mod codec;
+pub mod hello;
+pub mod ids;
+pub mod interface;
+pub mod join;
+pub mod limits;
+pub mod member;
+pub mod peer;
+pub mod record;
+pub mod value;
+
+pub use ids::{Ballot, CallId, ClusterId, GroupId, NodeId, ObjectId, Position, SessionId, Slot, Timestamp, ViewId};

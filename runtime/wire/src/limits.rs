@@ -1,0 +1,27 @@
+//! The sizes that one peer may ask another to hold. Beyond each there is a typed error, never a growing process.
+
+/// Bytes of one frame from a client. Room for the largest call and its names.
+pub const CLIENT_FRAME_BYTES_MAX: usize = 2 << 20;
+/// Bytes of one frame to a client, and of one reply.
+pub const REPLY_FRAME_BYTES_MAX: usize = 4 << 20;
+/// Bytes of one frame between replicas. Room for a promise that lists a whole window (`WINDOW_BYTES_MAX` twice) and
+/// one module.
+pub const PEER_FRAME_BYTES_MAX: usize = 32 << 20;
+/// Bytes of the arguments of one call.
+pub const ARGUMENTS_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a method's or object's name.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Bytes of one encoded outcome of an object.
+pub const OUTCOME_BYTES_MAX: usize = 3 << 20;
+/// Bytes of a Wasm module. It travels in one log entry until snapshots carry it.
+pub const MODULE_BYTES_MAX: usize = 8 << 20;
+/// Bytes of an encoded interface description.
+pub const INTERFACE_BYTES_MAX: usize = 256 << 10;
+/// Types of one interface.
+pub const INTERFACE_TYPES_MAX: usize = 4096;
+/// Methods of one interface.
+pub const INTERFACE_METHODS_MAX: usize = 512;
+/// How deep the types of an interface may nest.
+pub const TYPE_DEPTH_MAX: usize = 32;
+/// Values that one conversion between JSON and postcard may make, counting every element and field.
+pub const CONVERSION_VALUES_MAX: usize = 1 << 20;

@@ -1,0 +1,151 @@
+//! Who replicates: members, views, and the roster that tells the world about them.
+
+use core::fmt;
+use core::net::SocketAddr;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ClusterId, NodeId, Slot, ViewId};
+
+/// What a member offers beside replicating; a set of flags with room to grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Services(pub u32);
+
+impl Services {
+    /// Answers DNS queries for the cluster's domain.
+    pub const DNS: Services = Services(1);
+    /// Votes and stores, but runs no objects.
+    pub const WITNESS: Services = Services(2);
+
+    /// Whether all of `other` is offered.
+    #[must_use]
+    pub fn contains(self, other: Services) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// A replica of a view.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Identity.
+    pub id: NodeId,
+    /// Where peers and clients reach it.
+    pub address: SocketAddr,
+    /// What else it offers.
+    pub services: Services,
+    /// Keeps nothing on disk, so a restart is a new identity.
+    pub volatile: bool,
+    /// Whether it votes yet.
+    pub standing: Standing,
+}
+
+/// Whether a member votes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// Counts in quorums.
+    Voter,
+    /// Catches up and does not count yet.
+    Learner {
+        /// The member at the same address that leaves the view when this one is promoted.
+        replaces: Option<NodeId>,
+    },
+}
+
+/// A membership. Changed only by a decided [`crate::value::ViewCommand`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// Its number.
+    pub id: ViewId,
+    /// All members by id.
+    pub members: BTreeMap<NodeId, Member>,
+}
+
+impl View {
+    /// The ids that vote, in order.
+    pub fn voters(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.members.values().filter(|member| member.standing == Standing::Voter).map(|member| member.id)
+    }
+
+    /// Whether `id` votes in this view.
+    #[must_use]
+    pub fn is_voter(&self, id: NodeId) -> bool {
+        self.members.get(&id).is_some_and(|member| member.standing == Standing::Voter)
+    }
+
+    /// The member at `address`, if there is one. A learner that is to replace a voter comes before that voter.
+    #[must_use]
+    pub fn at_address(&self, address: SocketAddr) -> Option<&Member> {
+        let mut here = self.members.values().filter(|member| member.address == address).collect::<Vec<_>>();
+        here.sort_by_key(|member| member.standing == Standing::Voter);
+        here.into_iter().next()
+    }
+}
+
+/// How a member takes part, in the words of `concoord view`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Votes and runs objects.
+    Replica,
+    /// Catches up before it votes.
+    Learner,
+    /// Votes and runs no objects.
+    Witness,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Role::Replica => "replica",
+            Role::Learner => "learner",
+            Role::Witness => "witness",
+        })
+    }
+}
+
+impl Member {
+    /// How it takes part.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        match self.standing {
+            Standing::Learner { .. } => Role::Learner,
+            Standing::Voter if self.services.contains(Services::WITNESS) => Role::Witness,
+            Standing::Voter => Role::Replica,
+        }
+    }
+}
+
+/// The newest membership as one replica knows it, for people, clients and view plugins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roster {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The view.
+    pub view: ViewId,
+    /// Who leads, where that is known.
+    pub leader: Option<NodeId>,
+    /// Everybody in the view, by id.
+    pub members: Vec<RosterMember>,
+    /// Slot of the last change of view or leader.
+    pub revision: Slot,
+    /// Highest slot that the answering replica knows as decided.
+    pub decided: Slot,
+    /// Who says so.
+    pub reporter: NodeId,
+}
+
+/// A member as a roster shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RosterMember {
+    /// Identity.
+    pub id: NodeId,
+    /// Where it is reached.
+    pub address: SocketAddr,
+    /// How it takes part.
+    pub role: Role,
+    /// What else it offers.
+    pub services: Services,
+    /// Whether the reporting replica has heard it lately.
+    pub live: bool,
+}
