@@ -2,8 +2,8 @@
 //!
 //! Two machines, both fed by a driver and both free of clocks, disks, sockets and threads:
 //!
+//! * [`Replica`] decides which batch of commands stands in which slot: Multi-Paxos, views, reads.
 //! * [`Application`] turns decided batches into replies: sessions, exactly once, the object registry.
-//! * `Replica` decides which batch stands in which slot: Multi-Paxos, views, reads.
 //!
 //! [`io`] lists everything that goes in and comes out.
 
@@ -11,5 +11,8 @@ pub mod application;
 pub mod io;
 pub mod limits;
 pub mod objects;
+pub mod quorum;
+mod replica;
 
 pub use application::Application;
+pub use replica::{Config, RecoverError, Replica, Timing};

@@ -89,10 +89,9 @@ pub enum Message {
         index: Option<Slot>,
     },
     /// Leader to its successor: campaign now, the leader is going.
-    HandOver {
-        /// The leader's ballot.
-        ballot: Ballot,
-    },
+    HandOver,
+    /// Member to leader, repeated until decided: take me out of the view, I am stopping.
+    Leave,
 }
 
 /// A value that a voter accepted and does not know as decided.

@@ -1,0 +1,216 @@
+//! What clients ask: calls wait here for a slot and for their reply.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use concoord_wire::client::{CallError, Consistency, Request, Response};
+use concoord_wire::limits::{ARGUMENTS_BYTES_MAX, NAME_BYTES_MAX};
+use concoord_wire::value::Command;
+use concoord_wire::{CallId, SessionId};
+
+use super::reads::Read;
+use super::{Replica, Role};
+use crate::io::{Applied, ClientToken, Completed, Effect, Query};
+use crate::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX, PENDING_BYTES_MAX, PENDING_COMMANDS_MAX};
+
+/// Commands on their way into a slot, and who waits for what they come to.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    pending: VecDeque<Command>,
+    pending_bytes: usize,
+    calls: BTreeMap<CallId, ClientToken>,
+    opens: BTreeMap<u128, ClientToken>,
+    /// Whom to tell when a session that was kept alive here is gone.
+    keeps: BTreeMap<SessionId, ClientToken>,
+}
+
+impl Clients {
+    pub(super) fn pending_is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    pub(super) fn anybody_waits(&self) -> bool {
+        !(self.calls.is_empty() && self.opens.is_empty())
+    }
+
+    /// The next commands for one slot, in order; at least one if there is one.
+    pub(super) fn take_batch(&mut self) -> Vec<Command> {
+        let mut bytes = 0;
+        let mut count = 0;
+        for command in &self.pending {
+            bytes += command_bytes(command);
+            if count > 0 && (bytes > BATCH_BYTES_MAX || count == BATCH_COMMANDS_MAX) {
+                break;
+            }
+            count += 1;
+        }
+        let batch: Vec<Command> = self.pending.drain(..count).collect();
+        self.pending_bytes -= batch.iter().map(command_bytes).sum::<usize>();
+        batch
+    }
+
+    /// Whether there is room for one more command.
+    fn room(&self) -> Result<(), CallError> {
+        let busy = |what: &str, limit: usize| CallError::Busy { what: what.into(), limit: limit as u64 };
+        if self.pending.len() >= PENDING_COMMANDS_MAX {
+            return Err(busy("the queue of commands", PENDING_COMMANDS_MAX));
+        }
+        if self.pending_bytes >= PENDING_BYTES_MAX {
+            return Err(busy("the queue of command bytes", PENDING_BYTES_MAX));
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, command: Command) {
+        self.pending_bytes += command_bytes(&command);
+        self.pending.push_back(command);
+    }
+}
+
+/// Roughly what a command takes in a batch.
+fn command_bytes(command: &Command) -> usize {
+    const FIXED: usize = 24;
+    match command {
+        Command::Call { method, arguments, .. } => FIXED + method.len() + arguments.len(),
+        Command::Load { name, module, arguments } => FIXED + name.len() + module.len() + arguments.len(),
+        Command::OpenSession { .. } | Command::KeepAlive { .. } | Command::CloseSession { .. } => FIXED,
+    }
+}
+
+impl Replica {
+    pub(super) fn on_request(&mut self, client: ClientToken, request: Request) {
+        match request {
+            Request::OpenSession { nonce } => match self.admit(0, 0) {
+                Ok(()) => {
+                    self.clients.opens.insert(nonce, client);
+                    self.clients.push(Command::OpenSession { nonce });
+                }
+                Err(error) => self.reply(client, Response::SessionOpened { nonce, result: Err(error) }),
+            },
+            Request::KeepAlive { session } => {
+                if self.admit(0, 0).is_ok() {
+                    self.clients.keeps.insert(session, client);
+                    self.clients.push(Command::KeepAlive { session });
+                }
+            }
+            Request::CloseSession { session } => {
+                self.clients.keeps.remove(&session);
+                if self.admit(0, 0).is_ok() {
+                    self.clients.push(Command::CloseSession { session });
+                }
+            }
+            Request::Call { call, floor, object, method, arguments } => {
+                match self.admit(method.len(), arguments.len()) {
+                    Ok(()) => {
+                        self.clients.calls.insert(call, client);
+                        self.clients.push(Command::Call { call, floor, object, method, arguments });
+                    }
+                    Err(error) => self.reply(client, Response::Called { call, result: Err(error) }),
+                }
+            }
+            Request::Query { request, object, method, arguments, consistency } => {
+                let query = Query { client, request, object, method, arguments, consistency };
+                match within_limits(query.method.len(), query.arguments.len()) {
+                    Ok(()) if consistency == Consistency::Stale => self.effects.push(Effect::Query(query)),
+                    Ok(()) => self.read(Read::Query(query)),
+                    Err(error) => self.reply(client, Response::Queried { request, result: Err(error) }),
+                }
+            }
+            Request::Describe { request, name } => self.read(Read::Describe { client, request, name }),
+            Request::View { request } => {
+                let roster = self.roster();
+                self.reply(client, Response::View { request, roster });
+            }
+            Request::Ping { request } => self.reply(client, Response::Pong { request }),
+        }
+    }
+
+    /// The connection is gone. What it asked for is decided all the same; the driver drops replies to it.
+    pub(super) fn on_client_gone(&mut self, client: ClientToken) {
+        self.reads.forget_client(client);
+    }
+
+    pub(super) fn on_load(&mut self, name: String, module: Bytes, arguments: Bytes) {
+        if self.takes_commands() {
+            self.clients.push(Command::Load { name, module, arguments });
+        }
+    }
+
+    /// The application is done with a slot: whoever waits is told.
+    pub(super) fn on_applied(&mut self, applied: Applied) {
+        self.clock.observe(applied.stamp, self.now);
+        for completed in applied.replies {
+            let (client, response) = match completed {
+                Completed::Call { call, result } => {
+                    (self.clients.calls.remove(&call), Response::Called { call, result })
+                }
+                Completed::Session { nonce, result } => {
+                    (self.clients.opens.remove(&nonce), Response::SessionOpened { nonce, result })
+                }
+                Completed::Gone { session } => {
+                    (self.clients.keeps.remove(&session), Response::SessionGone { session })
+                }
+            };
+            if let Some(client) = client {
+                self.reply(client, response);
+            }
+        }
+    }
+
+    pub(super) fn reply(&mut self, client: ClientToken, response: Response) {
+        self.effects.push(Effect::Reply { client, response });
+    }
+
+    /// Everybody who waits is sent elsewhere: this replica does not lead any more.
+    pub(super) fn fail_clients(&mut self) {
+        let Clients { calls, opens, .. } = std::mem::take(&mut self.clients);
+        for (call, client) in calls {
+            let result = Err(self.not_leader());
+            self.reply(client, Response::Called { call, result });
+        }
+        for (nonce, client) in opens {
+            let result = Err(self.not_leader());
+            self.reply(client, Response::SessionOpened { nonce, result });
+        }
+    }
+
+    /// A candidate that inherited clients and did not win in time lets them go.
+    pub(super) fn fail_inherited_clients(&mut self) {
+        if matches!(&self.role, Role::Candidate(candidate) if candidate.inherits) {
+            self.fail_clients();
+        }
+    }
+
+    pub(super) fn not_leader(&self) -> CallError {
+        let leader = self.leader().filter(|leader| *leader != self.node);
+        CallError::NotLeader { leader: leader.and_then(|leader| Some(self.view.members.get(&leader)?.address)) }
+    }
+
+    /// Whether commands may wait here: this replica leads, or is about to go on leading in the next view.
+    fn takes_commands(&self) -> bool {
+        match &self.role {
+            Role::Leader(_) => true,
+            Role::Candidate(candidate) => candidate.inherits,
+            Role::Follower => false,
+        }
+    }
+
+    fn admit(&self, name_bytes: usize, argument_bytes: usize) -> Result<(), CallError> {
+        if !self.takes_commands() {
+            return Err(self.not_leader());
+        }
+        within_limits(name_bytes, argument_bytes)?;
+        self.clients.room()
+    }
+}
+
+fn within_limits(name_bytes: usize, argument_bytes: usize) -> Result<(), CallError> {
+    let within = |what: &str, size: usize, limit: usize| {
+        if size <= limit {
+            return Ok(());
+        }
+        Err(CallError::TooLarge { what: what.into(), size: size as u64, limit: limit as u64 })
+    };
+    within("a method name", name_bytes, NAME_BYTES_MAX)?;
+    within("arguments", argument_bytes, ARGUMENTS_BYTES_MAX)
+}

@@ -1,0 +1,185 @@
+//! Phase 2: the leader puts batches into slots and counts acceptances.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use concoord_wire::codec;
+use concoord_wire::peer::Message;
+use concoord_wire::record::Record;
+use concoord_wire::value::{Batch, Value, ViewChange, ViewCommand};
+use concoord_wire::{Ballot, NodeId, Slot};
+
+use super::{Replica, Role};
+use crate::io::LogPosition;
+use crate::limits::{WINDOW_BYTES_MAX, WINDOW_SLOTS_MAX};
+use crate::quorum::majority;
+
+/// A replica that leads.
+#[derive(Debug)]
+pub(super) struct Leader {
+    pub(super) ballot: Ballot,
+    /// The slot of its first own value. Reads wait until it is decided: before, the leader may not know of everything
+    /// that its predecessors decided.
+    pub(super) first: Slot,
+    /// Proposed and not decided.
+    open: BTreeMap<Slot, Proposal>,
+    open_bytes: usize,
+    /// The slot of a proposed change of view: nothing is proposed beyond it.
+    pub(super) seal: Option<Slot>,
+    next: Slot,
+}
+
+/// A value on its way to being decided.
+#[derive(Debug)]
+struct Proposal {
+    bytes: usize,
+    /// The leader's own acceptance is durable once the log is durable up to here.
+    own_at: LogPosition,
+    accepted_by: BTreeSet<NodeId>,
+    sent_at_us: u64,
+}
+
+impl Replica {
+    /// Leads in `ballot`, first with what phase 1 found, then with a slot of its own.
+    pub(super) fn become_leader(&mut self, ballot: Ballot, found: Vec<Value>) {
+        let next = self.log.decided().next();
+        self.role = Role::Leader(Leader {
+            ballot,
+            first: Slot(next.0 + found.len() as u64),
+            open: BTreeMap::new(),
+            open_bytes: 0,
+            seal: None,
+            next,
+        });
+        self.election.leads(ballot, self.now.monotonic_us);
+        for value in found {
+            self.propose(value);
+        }
+        let sealed = matches!(&self.role, Role::Leader(Leader { seal: Some(_), .. }));
+        if !sealed {
+            self.propose(Value::Noop);
+        }
+        self.send_heartbeats();
+        self.requeue_reads();
+        self.propose_pending();
+    }
+
+    /// Puts what waits into slots, as far as the window has room.
+    pub(super) fn propose_pending(&mut self) {
+        while !self.clients.pending_is_empty() && self.window_has_room() {
+            let stamp = self.clock.stamp(self.now);
+            let commands = self.clients.take_batch();
+            let batch = codec::to_bytes(&Batch { stamp, commands });
+            self.propose(Value::Batch(batch.into()));
+        }
+    }
+
+    fn window_has_room(&self) -> bool {
+        let Role::Leader(leader) = &self.role else { return false };
+        leader.seal.is_none()
+            && (leader.open.len() as u64) < WINDOW_SLOTS_MAX
+            && (leader.open_bytes < WINDOW_BYTES_MAX || leader.open.is_empty())
+    }
+
+    /// Proposes a change of the current view; `false` when one is under way or this replica does not lead.
+    pub(super) fn propose_view_change(&mut self, change: ViewChange) -> bool {
+        let Role::Leader(leader) = &self.role else { return false };
+        if leader.seal.is_some() {
+            return false;
+        }
+        self.propose(Value::View(ViewCommand { based_on: self.view.id, change }));
+        true
+    }
+
+    /// Whether `value`, decided in the current view, changes it.
+    pub(super) fn seals(&self, value: &Value) -> bool {
+        matches!(value, Value::View(command) if command.based_on == self.view.id)
+    }
+
+    /// Proposes a value in the next slot: to the own log and to all other voters, in parallel.
+    fn propose(&mut self, value: Value) {
+        let seals = self.seals(&value);
+        let decided = self.log.decided();
+        let now_us = self.now.monotonic_us;
+        let Role::Leader(leader) = &mut self.role else { unreachable!("only a leader proposes") };
+        assert!(leader.seal.is_none(), "nothing is proposed beyond the seal");
+        let (slot, ballot) = (leader.next, leader.ballot);
+        assert!(ballot == self.promised, "a leader's ballot is what it promised");
+        leader.next = slot.next();
+        if seals {
+            leader.seal = Some(slot);
+        }
+        self.log.accept(slot, ballot, value.clone());
+        let own_at = self.persist(Record::Accepted { slot, ballot, value: value.clone() });
+        let Role::Leader(leader) = &mut self.role else { unreachable!("still the leader") };
+        let bytes = value.size();
+        leader.open_bytes += bytes;
+        leader.open.insert(slot, Proposal { bytes, own_at, accepted_by: BTreeSet::new(), sent_at_us: now_us });
+        for voter in self.other_voters() {
+            self.send(voter, Message::Accept { ballot, slot, value: value.clone(), decided });
+        }
+        self.decide_accepted();
+    }
+
+    pub(super) fn on_accepted(&mut self, from: NodeId, ballot: Ballot, slot: Slot) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        if leader.ballot != ballot || !self.view.is_voter(from) {
+            return;
+        }
+        if let Some(proposal) = leader.open.get_mut(&slot) {
+            proposal.accepted_by.insert(from);
+            self.decide_accepted();
+        }
+    }
+
+    /// The log got durable: our own acceptances count.
+    pub(super) fn count_own_acceptances(&mut self) {
+        self.decide_accepted();
+    }
+
+    /// Decides, in order, every open slot that a majority has accepted durably.
+    fn decide_accepted(&mut self) {
+        loop {
+            let Role::Leader(leader) = &mut self.role else { return };
+            let slot = self.log.decided().next();
+            let Some(proposal) = leader.open.get(&slot) else { return };
+            let own = usize::from(proposal.own_at <= self.durable && self.view.is_voter(self.node));
+            if own + proposal.accepted_by.len() < majority(self.view.voters().count()) {
+                return;
+            }
+            self.decide_next();
+        }
+    }
+
+    /// A slot is decided, by our own counting or learned from others: it is not open any more.
+    pub(super) fn close_proposal(&mut self, slot: Slot) {
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(proposal) = leader.open.remove(&slot)
+        {
+            leader.open_bytes -= proposal.bytes;
+        }
+    }
+
+    /// Sends again what a voter has left unanswered for too long.
+    pub(super) fn resend_accepts(&mut self) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let now_us = self.now.monotonic_us;
+        let ballot = leader.ballot;
+        let decided = self.log.decided();
+        let mut again = Vec::new();
+        for (&slot, proposal) in &mut leader.open {
+            if now_us < proposal.sent_at_us + self.timing.resend_us {
+                continue;
+            }
+            proposal.sent_at_us = now_us;
+            let entry = self.log.entry(slot).expect("a leader has accepted what it proposed");
+            for voter in self.view.voters().filter(|voter| *voter != self.node) {
+                if !proposal.accepted_by.contains(&voter) {
+                    again.push((voter, Message::Accept { ballot, slot, value: entry.value.clone(), decided }));
+                }
+            }
+        }
+        for (voter, message) in again {
+            self.send(voter, message);
+        }
+    }
+}

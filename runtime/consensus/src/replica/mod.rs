@@ -1,0 +1,367 @@
+//! The replica: Multi-Paxos with views, as one pure state machine.
+//!
+//! Read the files in the order of a call: [`clients`] takes it in, [`leader`] puts it into a slot, [`acceptor`] accepts
+//! it, [`learner`] learns that it is decided and hands it to the application, [`clients`] replies. Beside that way stand
+//! [`election`] (who campaigns and when), [`candidate`] (phase 1), [`reads`] (read-index), [`views`] (membership).
+//!
+//! # Why it is safe
+//!
+//! Within a view this is Paxos (Paxos Made Moderately Complex, section 2): a value is chosen once a majority of the
+//! view's voters accepted it in one ballot, and phase 1 of a higher ballot hears from one of them. Between views, a
+//! decided change of membership *seals* its slot: its leader proposes nothing beyond it, and later slots belong to
+//! ballots of the new view alone, whose voters promise only once they hold everything up to the seal as decided and
+//! forget what older views accepted beyond it. So the slots of one view are decided by quorums of that view alone, and
+//! quorums of different views need not intersect.
+//!
+//! # Invariants, asserted
+//!
+//! * The promised ballot never falls, nor does the ballot of an accepted slot.
+//! * A decided slot never changes.
+//! * Nothing is proposed beyond an undecided seal.
+
+mod acceptor;
+mod candidate;
+mod clients;
+mod clock;
+mod election;
+mod leader;
+mod learner;
+mod log;
+mod random;
+mod reads;
+mod recover;
+mod views;
+
+pub use self::recover::RecoverError;
+
+use std::collections::BTreeMap;
+
+use concoord_wire::member::{Member, Roster, RosterMember, View};
+use concoord_wire::peer::Message;
+use concoord_wire::record::Record;
+use concoord_wire::{Ballot, ClusterId, NodeId, Slot};
+
+use self::candidate::Candidate;
+use self::clients::Clients;
+use self::clock::Clock;
+use self::election::Election;
+use self::leader::Leader;
+use self::learner::CatchUp;
+use self::log::Log;
+use self::random::Random;
+use self::reads::Reads;
+use self::views::Membership;
+use crate::io::{Effect, Input, LogPosition, Time};
+
+/// How long things take. All in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Between two heartbeats.
+    pub heartbeat_us: u64,
+    /// A peer unheard for this long is not heard; the shortest wait before a campaign.
+    pub election_min_us: u64,
+    /// The longest wait before a campaign.
+    pub election_max_us: u64,
+    /// Before an unanswered message is sent again.
+    pub resend_us: u64,
+    /// A member unheard for this long is shown as not live.
+    pub silent_us: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Timing {
+        Timing {
+            heartbeat_us: 25_000,
+            election_min_us: 100_000,
+            election_max_us: 200_000,
+            resend_us: 100_000,
+            silent_us: 3_000_000,
+        }
+    }
+}
+
+/// Who a replica is and where its log starts.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// This replica.
+    pub node: NodeId,
+    /// The view before slot 1.
+    pub genesis: View,
+    /// Members to catch up from while this replica is in no view that it knows.
+    pub contacts: Vec<NodeId>,
+    /// How long things take.
+    pub timing: Timing,
+    /// Spreads campaigns in time.
+    pub seed: u64,
+}
+
+/// One replica of one group. See the module's documentation.
+#[derive(Debug)]
+pub struct Replica {
+    cluster: ClusterId,
+    node: NodeId,
+    timing: Timing,
+    random: Random,
+    now: Time,
+
+    // What must survive a restart; every change is persisted.
+    promised: Ballot,
+    log: Log,
+    genesis: View,
+    /// The membership at the last decided slot.
+    view: View,
+    /// The slot that made `view`.
+    view_slot: Slot,
+
+    // The log's positions.
+    appended: LogPosition,
+    durable: LogPosition,
+    /// The last decided slot that the log was told.
+    decided_persisted: Slot,
+
+    role: Role,
+    election: Election,
+    catch_up: CatchUp,
+    clients: Clients,
+    reads: Reads,
+    membership: Membership,
+    clock: Clock,
+    /// The roster last announced.
+    announced: Option<Roster>,
+    stopped: bool,
+    effects: Vec<Effect>,
+}
+
+/// What a replica does at the moment.
+#[derive(Debug)]
+enum Role {
+    /// Accepts what a leader proposes.
+    Follower,
+    /// Gathers promises.
+    Candidate(Candidate),
+    /// Proposes.
+    Leader(Leader),
+}
+
+impl Replica {
+    /// A replica that knows nothing but its configuration.
+    ///
+    /// The first effects of its first step persist who it is.
+    #[must_use]
+    pub fn new(config: Config, now: Time) -> Replica {
+        let mut replica = Replica::blank(config, now);
+        let start = Record::Start { cluster: replica.cluster, node: replica.node, genesis: replica.genesis.clone() };
+        replica.persist(start);
+        replica
+    }
+
+    fn blank(config: Config, now: Time) -> Replica {
+        let mut replica = Replica {
+            cluster: config.cluster,
+            node: config.node,
+            timing: config.timing,
+            random: Random::new(config.seed),
+            now,
+            promised: Ballot::ZERO,
+            log: Log::default(),
+            view: config.genesis.clone(),
+            genesis: config.genesis,
+            view_slot: Slot::ZERO,
+            appended: LogPosition(0),
+            durable: LogPosition(0),
+            decided_persisted: Slot::ZERO,
+            role: Role::Follower,
+            election: Election::new(now),
+            catch_up: CatchUp::new(config.contacts),
+            clients: Clients::default(),
+            reads: Reads::default(),
+            membership: Membership::default(),
+            clock: Clock::default(),
+            announced: None,
+            stopped: false,
+            effects: Vec::new(),
+        };
+        replica.await_leader();
+        replica
+    }
+
+    /// Takes one input and appends what follows from it to `effects`. `now` never falls.
+    pub fn step(&mut self, now: Time, input: Input, effects: &mut Vec<Effect>) {
+        assert!(now.monotonic_us >= self.now.monotonic_us, "monotonic time never falls");
+        self.now = now;
+        match input {
+            Input::Tick => self.on_tick(),
+            Input::Flush => self.on_flush(),
+            Input::Peer { from, message } => self.on_message(from, message),
+            Input::Client { client, request } => self.on_request(client, request),
+            Input::ClientGone { client } => self.on_client_gone(client),
+            Input::Join { join, member, reached } => self.on_join(join, member, reached),
+            Input::Load { name, module, arguments } => self.on_load(name, module, arguments),
+            Input::Durable { position } => self.on_durable(position),
+            Input::Applied(applied) => self.on_applied(applied),
+            Input::Stop => self.on_stop(),
+        }
+        self.announce_roster();
+        effects.append(&mut self.effects);
+    }
+
+    /// When this replica wants [`Input::Tick`], in microseconds of the monotonic clock.
+    #[must_use]
+    pub fn deadline(&self) -> u64 {
+        self.election.deadline_us()
+    }
+
+    /// Highest slot known as decided.
+    #[must_use]
+    pub fn decided(&self) -> Slot {
+        self.log.decided()
+    }
+
+    /// Whether this replica leads.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        matches!(self.role, Role::Leader(_))
+    }
+
+    /// The membership at the last decided slot.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The decided value of a slot, for checkers.
+    #[must_use]
+    pub fn decided_value(&self, slot: Slot) -> Option<&concoord_wire::value::Value> {
+        self.log.decided_value(slot)
+    }
+
+    /// The membership as this replica sees it now.
+    #[must_use]
+    pub fn roster(&self) -> Roster {
+        let leader = self.leader();
+        let members = self.view.members.values().map(|member| self.roster_member(member)).collect();
+        let revision = match &self.role {
+            Role::Leader(leader) => leader.first.max(self.view_slot),
+            _ => self.view_slot,
+        };
+        Roster {
+            cluster: self.cluster,
+            view: self.view.id,
+            leader,
+            members,
+            revision,
+            decided: self.log.decided(),
+            reporter: self.node,
+        }
+    }
+
+    fn roster_member(&self, member: &Member) -> RosterMember {
+        RosterMember {
+            id: member.id,
+            address: member.address,
+            role: member.role(),
+            services: member.services,
+            live: member.id == self.node
+                || self.election.heard_within(member.id, self.timing.silent_us, self.now.monotonic_us),
+        }
+    }
+
+    /// Announces the roster when something in it changed that others act on.
+    fn announce_roster(&mut self) {
+        let roster = self.roster();
+        let same = self.announced.as_ref().is_some_and(|announced| {
+            (announced.view, announced.leader) == (roster.view, roster.leader) && announced.members == roster.members
+        });
+        if !same {
+            self.effects.push(Effect::RosterChanged(roster.clone()));
+            self.announced = Some(roster);
+        }
+    }
+
+    fn on_message(&mut self, from: NodeId, message: Message) {
+        self.election.heard(from, self.now.monotonic_us);
+        match message {
+            Message::Prepare { ballot, decided } => self.on_prepare(from, ballot, decided),
+            Message::Promise { ballot, decided, accepted } => self.on_promise(from, ballot, decided, accepted),
+            Message::Accept { ballot, slot, value, decided } => self.on_accept(from, ballot, slot, value, decided),
+            Message::Accepted { ballot, slot } => self.on_accepted(from, ballot, slot),
+            Message::Reject { promised, decided } => self.on_reject(from, promised, decided),
+            Message::Heartbeat(heartbeat) => self.on_heartbeat(from, heartbeat),
+            Message::HeartbeatReply { round, ballot, decided } => self.on_heartbeat_reply(from, round, ballot, decided),
+            Message::Fetch { from: slot } => self.on_fetch(from, slot),
+            Message::Entries { first, values, decided } => self.on_entries(from, first, values, decided),
+            Message::ReadIndex { request } => self.on_read_index(from, request),
+            Message::ReadIndexReply { request, index } => self.on_read_index_reply(from, request, index),
+            Message::HandOver => self.on_hand_over(from),
+            Message::Leave => self.on_leave(from),
+        }
+    }
+
+    /// Once per burst of inputs: what was gathered goes out.
+    fn on_flush(&mut self) {
+        self.propose_pending();
+        self.start_read_round();
+        self.ask_read_index();
+        self.persist_decided();
+    }
+
+    fn on_durable(&mut self, position: LogPosition) {
+        assert!(position <= self.appended, "only what was appended gets durable");
+        if position <= self.durable {
+            return;
+        }
+        self.durable = position;
+        self.count_own_promise();
+        self.count_own_acceptances();
+    }
+
+    /// Appends a record; its position is what effects wait for.
+    fn persist(&mut self, record: Record) -> LogPosition {
+        self.appended = LogPosition(self.appended.0 + 1);
+        self.effects.push(Effect::Persist { position: self.appended, record });
+        self.appended
+    }
+
+    /// Tells the log how far it is decided. Nothing waits for it: what is lost of it is learned again.
+    fn persist_decided(&mut self) {
+        if self.decided_persisted < self.log.decided() {
+            self.decided_persisted = self.log.decided();
+            self.persist(Record::Decided(self.decided_persisted));
+        }
+    }
+
+    /// Sends what may be seen at once.
+    fn send(&mut self, to: NodeId, message: Message) {
+        self.send_after(LogPosition(0), to, message);
+    }
+
+    /// Sends what may be seen only once the log is durable up to `after`.
+    fn send_after(&mut self, after: LogPosition, to: NodeId, message: Message) {
+        debug_assert_ne!(to, self.node, "a replica sends nothing to itself");
+        self.effects.push(Effect::Send { to, message, after });
+    }
+
+    /// The other voters of the view.
+    fn other_voters(&self) -> Vec<NodeId> {
+        self.view.voters().filter(|voter| *voter != self.node).collect()
+    }
+
+    /// Per voter of the view, what `of` says; `own` for this replica.
+    fn per_voter<T>(&self, own: T, of: impl Fn(NodeId) -> T) -> Vec<T>
+    where
+        T: Copy,
+    {
+        self.view.voters().map(|voter| if voter == self.node { own } else { of(voter) }).collect()
+    }
+
+    /// Raises the promise.
+    fn promise(&mut self, ballot: Ballot) {
+        assert!(ballot >= self.promised, "a promise never falls");
+        self.promised = ballot;
+    }
+}
+
+/// A map from nodes, ordered.
+type ByNode<T> = BTreeMap<NodeId, T>;

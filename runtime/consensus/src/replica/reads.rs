@@ -1,0 +1,219 @@
+//! Linearizable reads without a disk write: read-index (Raft dissertation, section 6.4), on any replica.
+//!
+//! A read that arrives joins the *next* heartbeat round. When a majority has confirmed that round in the leader's
+//! ballot, nobody else can have decided anything before the round was sent that the leader does not know, so what the
+//! leader knew as decided when it sent the round covers everything acknowledged before the read arrived. A follower asks
+//! the leader for that index, and answers once it has handed everything up to it to its own application.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use concoord_wire::client::{CallError, Response};
+use concoord_wire::peer::Message;
+use concoord_wire::{NodeId, Slot};
+
+use super::{Replica, Role};
+use crate::io::{ClientToken, Effect, Query};
+use crate::limits::READS_MAX;
+use crate::quorum::reached_by_majority;
+
+/// Something that must see everything acknowledged before it arrived.
+#[derive(Debug)]
+pub(super) enum Read {
+    /// A client's query.
+    Query(Query),
+    /// A client's question for an object.
+    Describe { client: ClientToken, request: u64, name: Option<String> },
+    /// A follower's batch of reads.
+    Index { from: NodeId, request: u64 },
+}
+
+/// Reads in their stages.
+#[derive(Debug, Default)]
+pub(super) struct Reads {
+    /// Not attached to a round, not asked for yet.
+    waiting: Vec<Read>,
+    /// Leader: attached to a round that is not confirmed.
+    rounds: VecDeque<Round>,
+    /// Follower: asked for under a request number.
+    asked: BTreeMap<u64, Asked>,
+    last_request: u64,
+    /// Follower: the index is known, and not yet decided here.
+    indexed: BTreeMap<Slot, Vec<Read>>,
+}
+
+#[derive(Debug)]
+struct Round {
+    round: u64,
+    reads: Vec<Read>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    at_us: u64,
+    reads: Vec<Read>,
+}
+
+impl Reads {
+    fn count(&self) -> usize {
+        self.waiting.len()
+            + self.rounds.iter().map(|round| round.reads.len()).sum::<usize>()
+            + self.asked.values().map(|asked| asked.reads.len()).sum::<usize>()
+            + self.indexed.values().map(Vec::len).sum::<usize>()
+    }
+
+    /// A client is gone: reads that still wait are dropped; those on their way are answered into the void.
+    pub(super) fn forget_client(&mut self, gone: ClientToken) {
+        self.waiting.retain(|read| match read {
+            Read::Query(query) => query.client != gone,
+            Read::Describe { client, .. } => *client != gone,
+            Read::Index { .. } => true,
+        });
+    }
+}
+
+impl Replica {
+    /// Takes in a read.
+    pub(super) fn read(&mut self, read: Read) {
+        if self.reads.count() >= READS_MAX {
+            let busy = CallError::Busy { what: "the queue of reads".into(), limit: READS_MAX as u64 };
+            return self.fail_read(read, busy);
+        }
+        self.reads.waiting.push(read);
+    }
+
+    pub(super) fn on_read_index(&mut self, from: NodeId, request: u64) {
+        if self.is_leader() {
+            self.read(Read::Index { from, request });
+        } else {
+            self.send(from, Message::ReadIndexReply { request, index: None });
+        }
+    }
+
+    pub(super) fn on_read_index_reply(&mut self, from: NodeId, request: u64, index: Option<Slot>) {
+        let Some(asked) = self.reads.asked.remove(&request) else { return };
+        match index {
+            Some(index) => {
+                self.reads.indexed.entry(index).or_default().extend(asked.reads);
+                self.release_reads();
+                self.catch_up_with(from, index);
+            }
+            None => self.reads.waiting.extend(asked.reads),
+        }
+    }
+
+    /// Leader: the reads that wait now are covered by the round that is sent now.
+    pub(super) fn attach_reads(&mut self, round: u64) {
+        if self.is_leader() && !self.reads.waiting.is_empty() {
+            let reads = std::mem::take(&mut self.reads.waiting);
+            self.reads.rounds.push_back(Round { round, reads });
+        }
+    }
+
+    /// Leader: reads wait and no round is under way, so one is sent at once. Later reads share the next.
+    pub(super) fn start_read_round(&mut self) {
+        if !self.is_leader() || self.reads.waiting.is_empty() {
+            return;
+        }
+        if self.other_voters().is_empty() {
+            let round = self.election.round();
+            self.attach_reads(round);
+            self.confirm_reads();
+        } else if self.reads.rounds.is_empty() {
+            self.send_heartbeats();
+        }
+    }
+
+    /// Leader: answers the reads of every round that a majority confirmed.
+    pub(super) fn confirm_reads(&mut self) {
+        let Role::Leader(leader) = &self.role else { return };
+        if leader.first > self.log.decided() || self.reads.rounds.is_empty() {
+            return;
+        }
+        let ballot = leader.ballot;
+        let confirmed = self.per_voter(self.election.round(), |voter| self.election.confirmed_by(voter, ballot));
+        let Some(confirmed) = reached_by_majority(confirmed) else { return };
+        while self.reads.rounds.front().is_some_and(|round| round.round <= confirmed) {
+            let reads = self.reads.rounds.pop_front().map(|round| round.reads).unwrap_or_default();
+            for read in reads {
+                self.answer_read(read);
+            }
+        }
+        self.start_read_round();
+    }
+
+    /// Follower: asks the leader for the index of the reads that wait, one question at a time.
+    pub(super) fn ask_read_index(&mut self) {
+        if self.reads.waiting.is_empty() || !self.reads.asked.is_empty() || !matches!(self.role, Role::Follower) {
+            return;
+        }
+        let Some(leader) = self.leader() else { return };
+        self.reads.last_request += 1;
+        let request = self.reads.last_request;
+        let reads = std::mem::take(&mut self.reads.waiting);
+        self.reads.asked.insert(request, Asked { at_us: self.now.monotonic_us, reads });
+        self.send(leader, Message::ReadIndex { request });
+    }
+
+    /// Asks again for what was not answered; where nobody leads, clients do better elsewhere.
+    pub(super) fn tick_reads(&mut self) {
+        let overdue_us = self.timing.resend_us;
+        let now_us = self.now.monotonic_us;
+        let overdue = self.reads.asked.extract_if(.., |_, asked| now_us >= asked.at_us + overdue_us);
+        self.reads.waiting.extend(overdue.flat_map(|(_, asked)| asked.reads).collect::<Vec<_>>());
+        if matches!(self.role, Role::Follower) && self.leader().is_none() {
+            for read in std::mem::take(&mut self.reads.waiting) {
+                let error = self.not_leader();
+                self.fail_read(read, error);
+            }
+        }
+        self.ask_read_index();
+    }
+
+    /// The role changed: reads that counted on the old one start again.
+    pub(super) fn requeue_reads(&mut self) {
+        let rounds = std::mem::take(&mut self.reads.rounds);
+        let asked = std::mem::take(&mut self.reads.asked);
+        let again = rounds.into_iter().map(|round| round.reads).chain(asked.into_values().map(|asked| asked.reads));
+        self.reads.waiting.extend(again.flatten());
+    }
+
+    /// Answers the reads whose index is decided here by now, and, on the leader, those that waited for its first slot.
+    pub(super) fn release_reads(&mut self) {
+        while let Some(entry) = self.reads.indexed.first_entry() {
+            if *entry.key() > self.log.decided() {
+                break;
+            }
+            for read in entry.remove() {
+                self.answer_read(read);
+            }
+        }
+        self.confirm_reads();
+    }
+
+    /// Everything up to the log's decided index is with the application, so the read may follow.
+    fn answer_read(&mut self, read: Read) {
+        match read {
+            Read::Query(query) => self.effects.push(Effect::Query(query)),
+            Read::Describe { client, request, name } => self.effects.push(Effect::Describe { client, request, name }),
+            Read::Index { from, request } => {
+                let index = self.log.decided();
+                // The heartbeat lets the follower decide up to the index without fetching.
+                let heartbeat = self.heartbeat(self.election.round());
+                self.send(from, Message::Heartbeat(heartbeat));
+                self.send(from, Message::ReadIndexReply { request, index: Some(index) });
+            }
+        }
+    }
+
+    fn fail_read(&mut self, read: Read, error: CallError) {
+        match read {
+            Read::Query(Query { client, request, .. }) => {
+                self.reply(client, Response::Queried { request, result: Err(error) });
+            }
+            Read::Describe { client, request, .. } => {
+                self.reply(client, Response::Described { request, result: Err(error) });
+            }
+            Read::Index { from, request } => self.send(from, Message::ReadIndexReply { request, index: None }),
+        }
+    }
+}
