@@ -185,6 +185,8 @@ pub struct Applied {
     pub stamp: Timestamp,
     /// What its commands came to; empty unless [`Effect::Apply`] asked for replies.
     pub replies: Vec<Completed>,
+    /// Objects that the slot loaded, by name, or why not; for the driver's log. A name that was taken is not listed.
+    pub loaded: Vec<(String, Result<ObjectId, String>)>,
 }
 
 /// What one command came to.

@@ -6,10 +6,21 @@ pub const SESSIONS_MAX: usize = 100_000;
 pub const REPLIES_KEPT_MAX: usize = 4096;
 /// Bytes of replies kept for one session.
 pub const REPLY_BYTES_KEPT_MAX: usize = 8 << 20;
+/// Bytes of replies kept for all sessions together.
+pub const REPLY_BYTES_KEPT_TOTAL_MAX: usize = 512 << 20;
 /// How long a session lives without a sign of its client, in decided time.
 pub const SESSION_TTL_MS: u64 = 60_000;
+/// Sessions looked at for silence per second of decided time. It lets [`SESSIONS_MAX`] pass in under half a
+/// [`SESSION_TTL_MS`], so a session ends at most that much later, and a slot never stalls on closing all of them.
+pub const SESSIONS_SWEPT_MAX: usize = 4096;
 /// Objects of one cluster.
 pub const OBJECTS_MAX: usize = 1024;
+/// Loads that failed and are kept for operators to see.
+pub const LOAD_FAILURES_KEPT_MAX: usize = 16;
+/// Bytes of the reason kept for a load that failed.
+pub const LOAD_FAILURE_BYTES_MAX: usize = 1024;
+/// Names that an error lists to say what exists.
+pub const NAMES_LISTED_MAX: usize = 64;
 /// Members of one view.
 pub const MEMBERS_MAX: usize = 32;
 /// Slots that a leader proposes beyond the decided ones.

@@ -4,6 +4,10 @@ use bytes::Bytes;
 use concoord_wire::ObjectId;
 use concoord_wire::abi::{Invocation, Outcome};
 
+/// Whether the outcome of an input can be carried out; else why not, in words for the object's author. Asked before
+/// the input's changes are kept, so that a refused input changes nothing.
+pub type Accept = fn(&Outcome) -> Result<(), String>;
+
 /// Runs objects. Everything it returns is a pure function of the modules and inputs it was given, the same on every
 /// replica; what can't be so is a [`Fault::Host`].
 pub trait Objects {
@@ -13,11 +17,17 @@ pub trait Objects {
     /// [`Fault`]; then there is no such object.
     fn load(&mut self, object: ObjectId, module: &[u8]) -> Result<Bytes, Fault>;
 
-    /// Runs one input and keeps what it changed.
+    /// Runs one input and keeps what it changed, unless `accept` refuses the outcome.
     ///
     /// # Errors
-    /// [`Fault`]; the object is then as before.
-    fn invoke(&mut self, object: ObjectId, invocation: &Invocation<'_>, arguments: &[u8]) -> Result<Outcome, Fault>;
+    /// [`Fault`]; the object is then as before. [`Fault::Misbehaved`] with the reason when `accept` refuses.
+    fn invoke(
+        &mut self,
+        object: ObjectId,
+        invocation: &Invocation<'_>,
+        arguments: &[u8],
+        accept: Accept,
+    ) -> Result<Outcome, Fault>;
 
     /// Runs one input and undoes whatever it changed, also when it succeeds.
     ///

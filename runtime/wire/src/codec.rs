@@ -107,7 +107,6 @@ impl FrameReader {
     ///
     /// # Errors
     /// [`FrameError`]; the reader is of no use after one.
-    #[expect(clippy::should_implement_trait, reason = "the caller names the type of each frame; an iterator has one")]
     pub fn next_frame<T: DeserializeOwned>(&mut self) -> Result<Option<(GroupId, T)>, FrameError> {
         let unread = &self.buffer[self.start..];
         let Some((length, rest)) = unread.split_first_chunk::<LENGTH_BYTES>() else {

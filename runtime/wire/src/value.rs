@@ -99,3 +99,110 @@ pub enum Command {
         arguments: Bytes,
     },
 }
+
+/// A [`Batch`] whose names, arguments and modules stay in the bytes it was decoded from: what applying reads.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct BatchRef<'a> {
+    /// As [`Batch::stamp`].
+    pub stamp: Timestamp,
+    /// As [`Batch::commands`].
+    #[serde(borrow)]
+    pub commands: Vec<CommandRef<'a>>,
+}
+
+/// A [`Command`] that borrows; the variants and fields are the same, in the same order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum CommandRef<'a> {
+    /// As [`Command::OpenSession`].
+    OpenSession {
+        /// Drawn at random by the client.
+        nonce: u128,
+    },
+    /// As [`Command::KeepAlive`].
+    KeepAlive {
+        /// The session.
+        session: SessionId,
+    },
+    /// As [`Command::CloseSession`].
+    CloseSession {
+        /// The session.
+        session: SessionId,
+    },
+    /// As [`Command::Call`].
+    Call {
+        /// Its id.
+        call: CallId,
+        /// The client has the replies of all sequences up to this one.
+        floor: u64,
+        /// The object.
+        object: ObjectId,
+        /// Name of an update method.
+        method: &'a str,
+        /// Postcard of each argument in turn.
+        arguments: &'a [u8],
+    },
+    /// As [`Command::Load`].
+    Load {
+        /// The name by which clients find it.
+        name: &'a str,
+        /// The Wasm module.
+        module: &'a [u8],
+        /// Arguments of its constructor.
+        arguments: &'a [u8],
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Slot, codec};
+
+    fn owned(command: &CommandRef<'_>) -> Command {
+        match *command {
+            CommandRef::OpenSession { nonce } => Command::OpenSession { nonce },
+            CommandRef::KeepAlive { session } => Command::KeepAlive { session },
+            CommandRef::CloseSession { session } => Command::CloseSession { session },
+            CommandRef::Call { call, floor, object, method, arguments } => Command::Call {
+                call,
+                floor,
+                object,
+                method: method.into(),
+                arguments: Bytes::copy_from_slice(arguments),
+            },
+            CommandRef::Load { name, module, arguments } => Command::Load {
+                name: name.into(),
+                module: Bytes::copy_from_slice(module),
+                arguments: Bytes::copy_from_slice(arguments),
+            },
+        }
+    }
+
+    #[test]
+    fn a_borrowed_batch_reads_what_a_batch_writes() {
+        let session = SessionId { slot: Slot(300), index: 7 };
+        let batch = Batch {
+            stamp: Timestamp(1 << 50),
+            commands: vec![
+                Command::OpenSession { nonce: u128::MAX - 1 },
+                Command::KeepAlive { session },
+                Command::CloseSession { session },
+                Command::Call {
+                    call: CallId { session, sequence: 1 << 40 },
+                    floor: 12,
+                    object: ObjectId(3),
+                    method: "größer".into(),
+                    arguments: Bytes::from_static(&[0, 255, 128]),
+                },
+                Command::Load { name: "counter".into(), module: Bytes::from(vec![9; 300]), arguments: Bytes::new() },
+            ],
+        };
+        let bytes = codec::to_bytes(&batch);
+        let borrowed: BatchRef<'_> = codec::from_bytes(&bytes).unwrap();
+        assert_eq!(borrowed.stamp, batch.stamp);
+        assert_eq!(borrowed.commands.iter().map(owned).collect::<Vec<_>>(), batch.commands);
+        for length in 0..bytes.len() {
+            let cut = &bytes[..length];
+            assert_eq!(codec::from_bytes::<BatchRef<'_>>(cut).is_err(), codec::from_bytes::<Batch>(cut).is_err());
+        }
+    }
+}

@@ -1,3 +1,370 @@
-//! placeholder
-/// x
-pub struct Application;
+//! The applied state: what a cluster's objects and sessions have come to by the decided batches.
+//!
+//! [`Application`] is a pure state machine. All replicas feed it the same batches in the same order, and it comes to the
+//! same state and the same replies on each; only who asks for the replies differs. It knows no clock (time is the
+//! stamps of the batches), no randomness (seeds follow from what is decided) and no collection without an order.
+//!
+//! | file          | role                                                         |
+//! |---------------|--------------------------------------------------------------|
+//! | `mod.rs`      | the way of a batch, a query and a description                |
+//! | `sessions.rs` | exactly once: who called, what was replied, when silence ends |
+//! | `registry.rs` | which objects there are, and which loads failed              |
+//! | `outcomes.rs` | which wishes of an object are carried out                    |
+//! | `digest.rs`   | seeds and the hash of the state                              |
+//!
+//! # What is recorded as a call's reply
+//!
+//! Everything that is a final answer to its id: what the method returned, a rejection, a trap, a broken ABI, and also an
+//! unknown object or method and the wrong kind. A retry gets the same, even when the object has come to exist since.
+//! Not recorded are [`CallError::Busy`], [`CallError::SessionGone`] and [`CallError::Acknowledged`]: nothing was
+//! executed, and they leave no mark.
+//!
+//! **Invariants:** slots only rise; decided time and positions never fall; a call is executed at most once.
+
+mod digest;
+mod outcomes;
+mod registry;
+mod sessions;
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+use concoord_wire::abi::{Invocation, Trigger};
+use concoord_wire::client::{CallError, Response};
+use concoord_wire::codec::{self, FrameError};
+use concoord_wire::interface::MethodKind;
+use concoord_wire::value::{BatchRef, CommandRef};
+use concoord_wire::{CallId, ClusterId, ObjectId, Position, SessionId, Slot, Timestamp};
+
+use self::digest::{Digest, mix};
+use self::registry::Registry;
+use self::sessions::{Admission, CallResult, Sessions};
+use crate::io::{Applied, Completed, Query};
+use crate::objects::{Fault, Objects};
+
+pub use self::registry::LoadFailure;
+
+const SECOND_US: u64 = 1_000_000;
+
+/// Sessions, objects, positions and decided time of one cluster.
+#[derive(Debug)]
+pub struct Application<O> {
+    cluster: ClusterId,
+    objects: O,
+    sessions: Sessions,
+    registry: Registry,
+    position: Position,
+    now: Timestamp,
+    applied: Slot,
+}
+
+/// Why this replica can't go on applying, while others may. The application is of no use after one: the replica stops
+/// before it differs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HostFault {
+    /// A decided value is not a batch. Only batches are proposed, so this replica's log or memory is damaged, or it is
+    /// older than the replica that proposed it.
+    #[error("the batch decided in slot {slot} does not decode: {why}; upgrade this replica, or replace its data")]
+    Batch {
+        /// Where.
+        slot: Slot,
+        /// What is wrong with it.
+        why: FrameError,
+    },
+    /// This host can't run an object.
+    #[error("this host can't run {object} after slot {applied}: {why}")]
+    Object {
+        /// The object's name.
+        object: String,
+        /// Last slot that this replica applied as a whole.
+        applied: Slot,
+        /// What is missing.
+        why: String,
+    },
+}
+
+impl<O: Objects> Application<O> {
+    /// The state of a cluster before its first slot.
+    pub fn new(cluster: ClusterId, objects: O) -> Application<O> {
+        Application {
+            cluster,
+            objects,
+            sessions: Sessions::default(),
+            registry: Registry::default(),
+            position: Position::default(),
+            now: Timestamp::default(),
+            applied: Slot::ZERO,
+        }
+    }
+
+    /// Executes a decided batch. With `replies`, the result says what each of its commands came to.
+    ///
+    /// # Errors
+    /// [`HostFault`]; the batch may be executed in part, and the application must not be used any more.
+    ///
+    /// # Panics
+    /// When `slot` is not above every slot before it.
+    pub fn apply(&mut self, slot: Slot, batch: &[u8], replies: bool) -> Result<Applied, HostFault> {
+        assert!(slot > self.applied, "slot {slot} after slot {}", self.applied);
+        let batch: BatchRef<'_> = codec::from_bytes(batch).map_err(|why| HostFault::Batch { slot, why })?;
+        self.advance_time(batch.stamp);
+        let room = if replies { batch.commands.len() } else { 0 };
+        let mut applied = Applied { slot, stamp: self.now, replies: Vec::with_capacity(room), loaded: Vec::new() };
+        for (index, command) in (0..).zip(&batch.commands) {
+            let completed = self.execute(SessionId { slot, index }, command, replies, &mut applied.loaded)?;
+            applied.replies.extend(completed);
+        }
+        self.applied = slot;
+        Ok(applied)
+    }
+
+    /// Runs a query on the state as it is; nothing changes.
+    ///
+    /// # Errors
+    /// [`HostFault::Object`] when this host can't run the object.
+    pub fn query(&mut self, query: Query) -> Result<Response, HostFault> {
+        let Query { request, object, method, arguments, .. } = query;
+        let result = self.run_query(object, &method, &arguments)?;
+        Ok(Response::Queried { request, result })
+    }
+
+    /// Describes the object of this name, or the first one.
+    pub fn describe(&mut self, request: u64, name: Option<&str>) -> Response {
+        Response::Described { request, result: self.registry.describe(name) }
+    }
+
+    /// The last slot that was applied.
+    pub fn applied(&self) -> Slot {
+        self.applied
+    }
+
+    /// The decided time: the highest stamp so far.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The position of the last input that an object was given.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// A hash over everything that decided batches have come to: equal on replicas that agree, for checkers.
+    pub fn state_hash(&mut self) -> u64 {
+        let digest = Digest::new().with(&(self.cluster, self.position, self.now, self.applied));
+        let mut digest = self.registry.digest(self.sessions.digest(digest));
+        for id in self.registry.ids() {
+            digest = digest.with(&self.objects.state_hash(id));
+        }
+        digest.finish()
+    }
+
+    /// Whoever runs the objects.
+    pub fn objects(&self) -> &O {
+        &self.objects
+    }
+
+    /// The loads that failed lately, oldest first.
+    pub fn load_failures(&self) -> impl Iterator<Item = &LoadFailure> {
+        self.registry.failures()
+    }
+
+    /// Time never falls. In each new second, sessions that were silent for too long are closed, before the commands
+    /// that come with it.
+    fn advance_time(&mut self, stamp: Timestamp) {
+        let before = self.now;
+        self.now = before.max(stamp);
+        if self.now.0 / SECOND_US > before.0 / SECOND_US {
+            self.sessions.sweep(self.now);
+        }
+    }
+
+    fn execute(
+        &mut self,
+        at: SessionId,
+        command: &CommandRef<'_>,
+        reply: bool,
+        loaded: &mut Vec<(String, Result<ObjectId, String>)>,
+    ) -> Result<Option<Completed>, HostFault> {
+        match *command {
+            CommandRef::OpenSession { nonce } => {
+                let result = self.sessions.open(at, nonce, self.now);
+                Ok(reply.then_some(Completed::Session { nonce, result }))
+            }
+            CommandRef::KeepAlive { session } => {
+                let alive = self.sessions.keep_alive(session, self.now);
+                Ok((reply && !alive).then_some(Completed::Gone { session }))
+            }
+            CommandRef::CloseSession { session } => {
+                self.sessions.close(session);
+                Ok(None)
+            }
+            CommandRef::Call { call, floor, object, method, arguments } => {
+                let result = self.call_once(call, floor, object, method, arguments, reply)?;
+                Ok(result.map(|result| Completed::Call { call, result }))
+            }
+            CommandRef::Load { name, module, arguments } => {
+                if !self.registry.is_taken(name) {
+                    let result = self.load(at.slot, name, module, arguments)?;
+                    loaded.push((name.into(), result));
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// What the call came to, now or when it was executed; `None` where nobody asks.
+    fn call_once(
+        &mut self,
+        call: CallId,
+        floor: u64,
+        object: ObjectId,
+        method: &str,
+        arguments: &[u8],
+        reply: bool,
+    ) -> Result<Option<CallResult>, HostFault> {
+        match self.sessions.admit(call, floor, self.now) {
+            Admission::Execute => {}
+            Admission::Replied(result) => return Ok(reply.then(|| result.clone())),
+            Admission::Refused(error) => return Ok(reply.then_some(Err(error))),
+        }
+        let result = self.run_call(call, object, method, arguments)?;
+        let replied = reply.then(|| result.clone());
+        self.sessions.record(call, result);
+        Ok(replied)
+    }
+
+    fn run_call(
+        &mut self,
+        call: CallId,
+        object: ObjectId,
+        method: &str,
+        arguments: &[u8],
+    ) -> Result<CallResult, HostFault> {
+        let entry = match self.registry.resolve(object, method, MethodKind::Update) {
+            Ok(entry) => entry,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.position = self.position.next();
+        let invocation = Invocation {
+            position: self.position,
+            now: self.now,
+            seed: seed(self.cluster, object, self.position, Seed::Input),
+            call: Some(call),
+            caller: Some(call.session),
+            trigger: Trigger::Call { method },
+        };
+        match self.objects.invoke(object, &invocation, arguments, outcomes::accept_call) {
+            Ok(outcome) => Ok(Ok(outcomes::answer(outcome))),
+            Err(fault) => faulted(entry.name(), method, self.applied, fault).map(Err),
+        }
+    }
+
+    fn run_query(&mut self, object: ObjectId, method: &str, arguments: &[u8]) -> Result<CallResult, HostFault> {
+        let entry = match self.registry.resolve(object, method, MethodKind::Query) {
+            Ok(entry) => entry,
+            Err(error) => return Ok(Err(error)),
+        };
+        let invocation = Invocation {
+            position: self.position,
+            now: self.now,
+            seed: seed(self.cluster, object, self.position, Seed::Query),
+            call: None,
+            caller: None,
+            trigger: Trigger::Call { method },
+        };
+        let outcome = self.objects.query(object, &invocation, arguments).and_then(|outcome| {
+            outcomes::accept_call(&outcome).map_err(Fault::Misbehaved)?;
+            Ok(outcome)
+        });
+        match outcome {
+            Ok(outcome) => Ok(Ok(outcomes::answer(outcome))),
+            Err(fault) => faulted(entry.name(), method, self.applied, fault).map(Err),
+        }
+    }
+
+    /// Loads an object under a name that is free.
+    fn load(
+        &mut self,
+        slot: Slot,
+        name: &str,
+        module: &[u8],
+        arguments: &[u8],
+    ) -> Result<Result<ObjectId, String>, HostFault> {
+        match self.try_load(slot, name, module, arguments) {
+            Ok(id) => Ok(Ok(id)),
+            Err(LoadError::Refused(why)) => Ok(Err(self.registry.fail(slot, name, why))),
+            Err(LoadError::Host(why)) => Err(HostFault::Object { object: name.into(), applied: self.applied, why }),
+        }
+    }
+
+    fn try_load(&mut self, slot: Slot, name: &str, module: &[u8], arguments: &[u8]) -> Result<ObjectId, LoadError> {
+        let id = self.registry.admit(name, module).map_err(LoadError::Refused)?;
+        let interface = self.objects.load(id, module)?;
+        let started = self.start(id, &interface, arguments);
+        match started {
+            Ok(methods) => self.registry.insert(id, name, slot, interface, methods),
+            Err(error) => {
+                self.objects.remove(id);
+                return Err(error);
+            }
+        }
+        Ok(id)
+    }
+
+    /// Gives a loaded object its first input.
+    fn start(&mut self, id: ObjectId, interface: &Bytes, arguments: &[u8]) -> Result<registry::Methods, LoadError> {
+        let methods = registry::methods(interface).map_err(|error| LoadError::Refused(error.to_string()))?;
+        self.position = self.position.next();
+        let invocation = Invocation {
+            position: self.position,
+            now: self.now,
+            seed: seed(self.cluster, id, self.position, Seed::Input),
+            call: None,
+            caller: None,
+            trigger: Trigger::Init,
+        };
+        self.objects.invoke(id, &invocation, arguments, outcomes::accept_init)?;
+        Ok(methods)
+    }
+}
+
+/// Why an object was not loaded.
+enum LoadError {
+    /// The same on every replica.
+    Refused(String),
+    /// On this host only.
+    Host(String),
+}
+
+impl From<Fault> for LoadError {
+    fn from(fault: Fault) -> LoadError {
+        match fault {
+            Fault::Refused(why) | Fault::Misbehaved(why) => LoadError::Refused(why),
+            Fault::Trapped(why) => LoadError::Refused(format!("the constructor trapped: {why}")),
+            Fault::Host(why) => LoadError::Host(why),
+        }
+    }
+}
+
+/// What a seed is for. A query runs at the position of the last input and must not see the numbers that it drew.
+#[derive(Clone, Copy)]
+enum Seed {
+    Input,
+    Query,
+}
+
+/// Seed of the random numbers of one input: cluster, object, position and purpose, each mixed in with splitmix64.
+fn seed(cluster: ClusterId, object: ObjectId, position: Position, purpose: Seed) -> u64 {
+    let parts = [(cluster.0 >> 64) as u64, cluster.0 as u64, u64::from(object.0), position.0, purpose as u64];
+    parts.into_iter().fold(0, |seed, part| mix(seed ^ part))
+}
+
+/// What a call's caller is told of a fault that is the same on every replica.
+fn faulted(object: &str, method: &str, applied: Slot, fault: Fault) -> Result<CallError, HostFault> {
+    let (object, method) = (object.to_owned(), method.to_owned());
+    match fault {
+        Fault::Trapped(message) => Ok(CallError::Trapped { object, method, message }),
+        Fault::Misbehaved(why) | Fault::Refused(why) => Ok(CallError::Misbehaved { object, method, why }),
+        Fault::Host(why) => Err(HostFault::Object { object, applied, why }),
+    }
+}

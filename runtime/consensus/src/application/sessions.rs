@@ -1,0 +1,327 @@
+//! Who calls, which of their calls were executed, and what was replied.
+//!
+//! Exactly once rests on one table per session: for each executed sequence above the session's floor, its result. A
+//! sequence is executed only when it is above the floor and not in the table, and it enters the table in the same
+//! slot. Below the floor nothing is kept, because nothing there is ever executed again.
+//!
+//! **Invariants:** a floor never falls; no kept reply is at or below its session's floor; `by_nonce` and `by_due` hold
+//! each open session exactly once; `reply_bytes` is the sum over all sessions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use concoord_wire::abi::Answer;
+use concoord_wire::client::CallError;
+use concoord_wire::{CallId, SessionId, Timestamp};
+use serde::Serialize;
+
+use super::digest::Digest;
+use crate::limits::{
+    REPLIES_KEPT_MAX, REPLY_BYTES_KEPT_MAX, REPLY_BYTES_KEPT_TOTAL_MAX, SESSION_TTL_MS, SESSIONS_MAX,
+    SESSIONS_SWEPT_MAX,
+};
+
+/// What a call came to.
+pub(super) type CallResult = Result<Answer, CallError>;
+
+/// All open sessions.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    open: BTreeMap<SessionId, Session>,
+    by_nonce: BTreeMap<u128, SessionId>,
+    by_due: BTreeSet<(Timestamp, SessionId)>,
+    reply_bytes: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Session {
+    nonce: u128,
+    /// When its client last gave a sign.
+    heard: Timestamp,
+    /// When the sweep looks at it next: at most `heard` and the time to live. It is not moved with each sign, so that
+    /// a call costs no reordering.
+    due: Timestamp,
+    floor: u64,
+    replies: BTreeMap<u64, CallResult>,
+    /// Encoded bytes of `replies`.
+    reply_bytes: usize,
+}
+
+/// What to do with a call.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Admission<'a> {
+    /// It is new: execute it, then [`Sessions::record`] what it came to.
+    Execute,
+    /// It was executed: this was the reply.
+    Replied(&'a CallResult),
+    /// It is not executed, and leaves no mark.
+    Refused(CallError),
+}
+
+impl Sessions {
+    /// Opens the session `id`, or finds the open one that the same nonce opened.
+    ///
+    /// # Errors
+    /// [`CallError::Busy`] beyond [`SESSIONS_MAX`].
+    pub(super) fn open(&mut self, id: SessionId, nonce: u128, now: Timestamp) -> Result<SessionId, CallError> {
+        if let Some(&first) = self.by_nonce.get(&nonce) {
+            self.keep_alive(first, now);
+            return Ok(first);
+        }
+        within("the table of open sessions", self.open.len(), SESSIONS_MAX)?;
+        let due = end_of_silence(now);
+        let session = Session { nonce, heard: now, due, floor: 0, replies: BTreeMap::new(), reply_bytes: 0 };
+        self.open.insert(id, session);
+        self.by_nonce.insert(nonce, id);
+        self.by_due.insert((due, id));
+        Ok(id)
+    }
+
+    /// Notes a sign of the session's client. False when the session is gone.
+    pub(super) fn keep_alive(&mut self, id: SessionId, now: Timestamp) -> bool {
+        let session = self.open.get_mut(&id);
+        if let Some(session) = session {
+            session.heard = now;
+            return true;
+        }
+        false
+    }
+
+    /// Forgets a session and all that it was replied, if it is open.
+    pub(super) fn close(&mut self, id: SessionId) {
+        if let Some(session) = self.open.remove(&id) {
+            self.by_nonce.remove(&session.nonce);
+            self.by_due.remove(&(session.due, id));
+            self.reply_bytes -= session.reply_bytes;
+        }
+    }
+
+    /// Says whether `call` is executed. `floor` is what its client acknowledges; the session's floor rises to it.
+    pub(super) fn admit(&mut self, call: CallId, floor: u64, now: Timestamp) -> Admission<'_> {
+        let Some(session) = self.open.get_mut(&call.session) else {
+            return Admission::Refused(CallError::SessionGone { session: call.session });
+        };
+        session.heard = now;
+        self.reply_bytes -= session.raise_floor(floor);
+        let session = &*session;
+        if call.sequence <= session.floor {
+            return Admission::Refused(CallError::Acknowledged { call, floor: session.floor });
+        }
+        if let Some(result) = session.replies.get(&call.sequence) {
+            return Admission::Replied(result);
+        }
+        let room = within("the session's replies that are not acknowledged", session.replies.len(), REPLIES_KEPT_MAX)
+            .and_then(|()| {
+                within("the session's bytes of unacknowledged replies", session.reply_bytes, REPLY_BYTES_KEPT_MAX)
+            })
+            .and_then(|()| {
+                within("all sessions' bytes of unacknowledged replies", self.reply_bytes, REPLY_BYTES_KEPT_TOTAL_MAX)
+            });
+        match room {
+            Ok(()) => Admission::Execute,
+            Err(busy) => Admission::Refused(busy),
+        }
+    }
+
+    /// Keeps what an admitted call came to.
+    ///
+    /// # Panics
+    /// When the call was not admitted as [`Admission::Execute`], or is recorded twice: it would be executed twice.
+    pub(super) fn record(&mut self, call: CallId, result: CallResult) {
+        let session = self.open.get_mut(&call.session).expect("an admitted call has an open session");
+        assert!(call.sequence > session.floor, "call {call} was executed below the floor {}", session.floor);
+        let bytes = encoded_bytes(&result);
+        session.reply_bytes += bytes;
+        self.reply_bytes += bytes;
+        let before = session.replies.insert(call.sequence, result);
+        assert!(before.is_none(), "call {call} was executed twice");
+    }
+
+    /// Closes sessions that were silent for [`SESSION_TTL_MS`], looking at no more than [`SESSIONS_SWEPT_MAX`].
+    pub(super) fn sweep(&mut self, now: Timestamp) {
+        for _ in 0..SESSIONS_SWEPT_MAX {
+            let Some(&(due, id)) = self.by_due.first() else { return };
+            if due > now {
+                return;
+            }
+            let session = self.open.get_mut(&id).expect("each due entry belongs to an open session");
+            let end = end_of_silence(session.heard);
+            if end <= now {
+                self.close(id);
+            } else {
+                session.due = end;
+                self.by_due.pop_first();
+                self.by_due.insert((end, id));
+            }
+        }
+    }
+
+    /// How many are open.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// The digest with all of this behind it. The indices follow from the sessions, so they stay out.
+    pub(super) fn digest(&self, digest: Digest) -> Digest {
+        digest.with(&self.open)
+    }
+}
+
+impl Session {
+    /// Gives the bytes of the replies that are forgotten.
+    fn raise_floor(&mut self, floor: u64) -> usize {
+        self.floor = self.floor.max(floor);
+        let mut freed = 0;
+        while let Some(first) = self.replies.first_entry()
+            && *first.key() <= self.floor
+        {
+            freed += encoded_bytes(&first.remove());
+        }
+        self.reply_bytes -= freed;
+        freed
+    }
+}
+
+fn end_of_silence(heard: Timestamp) -> Timestamp {
+    Timestamp(heard.0.saturating_add(SESSION_TTL_MS * 1000))
+}
+
+fn encoded_bytes(result: &CallResult) -> usize {
+    postcard::experimental::serialized_size(result).expect("a call's result has a size")
+}
+
+fn within(what: &str, held: usize, limit: usize) -> Result<(), CallError> {
+    if held < limit { Ok(()) } else { Err(CallError::Busy { what: what.into(), limit: limit as u64 }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use concoord_wire::Slot;
+
+    use super::*;
+
+    const TTL_US: u64 = SESSION_TTL_MS * 1000;
+
+    fn id(slot: u64) -> SessionId {
+        SessionId { slot: Slot(slot), index: 0 }
+    }
+
+    fn opened(sessions: &mut Sessions, slot: u64) -> SessionId {
+        sessions.open(id(slot), u128::from(slot), Timestamp(0)).unwrap()
+    }
+
+    fn call(session: SessionId, sequence: u64) -> CallId {
+        CallId { session, sequence }
+    }
+
+    fn answer(bytes: usize) -> CallResult {
+        Ok(Answer::Returned(vec![7; bytes]))
+    }
+
+    fn execute(sessions: &mut Sessions, call: CallId, bytes: usize) {
+        assert_eq!(sessions.admit(call, 0, Timestamp(0)), Admission::Execute);
+        sessions.record(call, answer(bytes));
+    }
+
+    #[test]
+    fn a_floor_never_falls_and_frees_what_it_passes() {
+        let mut sessions = Sessions::default();
+        let session = opened(&mut sessions, 1);
+        for sequence in 1..=3 {
+            execute(&mut sessions, call(session, sequence), 10);
+        }
+        let full = sessions.reply_bytes;
+        let low =
+            |sequence, floor| Admission::Refused(CallError::Acknowledged { call: call(session, sequence), floor });
+        assert_eq!(sessions.admit(call(session, 2), 2, Timestamp(0)), low(2, 2));
+        assert_eq!(sessions.reply_bytes, full / 3);
+        assert_eq!(sessions.admit(call(session, 1), 0, Timestamp(0)), low(1, 2), "an older floor changes nothing");
+        assert_eq!(sessions.admit(call(session, 3), 2, Timestamp(0)), Admission::Replied(&answer(10)));
+        assert_eq!(sessions.admit(call(session, 0), 2, Timestamp(0)), low(0, 2), "sequences start at 1");
+    }
+
+    #[test]
+    fn too_many_replies_are_busy_until_some_are_acknowledged() {
+        let mut sessions = Sessions::default();
+        let session = opened(&mut sessions, 1);
+        let kept = REPLIES_KEPT_MAX as u64;
+        for sequence in 1..=kept {
+            execute(&mut sessions, call(session, sequence), 0);
+        }
+        let next = call(session, kept + 1);
+        assert!(matches!(sessions.admit(next, 0, Timestamp(0)), Admission::Refused(CallError::Busy { .. })));
+        assert_eq!(sessions.admit(call(session, 1), 0, Timestamp(0)), Admission::Replied(&answer(0)));
+        assert_eq!(sessions.admit(next, 1, Timestamp(0)), Admission::Execute);
+    }
+
+    #[test]
+    fn too_many_reply_bytes_are_busy_for_their_session_only() {
+        let mut sessions = Sessions::default();
+        let (greedy, modest) = (opened(&mut sessions, 1), opened(&mut sessions, 2));
+        execute(&mut sessions, call(greedy, 1), REPLY_BYTES_KEPT_MAX);
+        assert!(matches!(sessions.admit(call(greedy, 2), 0, Timestamp(0)), Admission::Refused(CallError::Busy { .. })));
+        assert_eq!(sessions.admit(call(modest, 1), 0, Timestamp(0)), Admission::Execute);
+        assert_eq!(sessions.admit(call(greedy, 2), 1, Timestamp(0)), Admission::Execute);
+    }
+
+    #[test]
+    fn all_sessions_share_one_bound_on_reply_bytes() {
+        let mut sessions = Sessions::default();
+        let owners = (REPLY_BYTES_KEPT_TOTAL_MAX / REPLY_BYTES_KEPT_MAX) as u64;
+        for slot in 1..=owners {
+            let session = opened(&mut sessions, slot);
+            // Counted, not held: what matters here is the sum.
+            sessions.open.get_mut(&session).unwrap().reply_bytes = REPLY_BYTES_KEPT_MAX;
+            sessions.reply_bytes += REPLY_BYTES_KEPT_MAX;
+        }
+        let late = opened(&mut sessions, owners + 1);
+        assert!(matches!(sessions.admit(call(late, 1), 0, Timestamp(0)), Admission::Refused(CallError::Busy { .. })));
+        sessions.close(id(1));
+        assert_eq!(sessions.admit(call(late, 1), 0, Timestamp(0)), Admission::Execute);
+    }
+
+    #[test]
+    fn the_table_of_sessions_is_bounded_and_a_known_nonce_still_finds_its_session() {
+        let mut sessions = Sessions::default();
+        for slot in 1..=SESSIONS_MAX as u64 {
+            opened(&mut sessions, slot);
+        }
+        let busy = sessions.open(id(u64::MAX), u128::MAX, Timestamp(0));
+        assert_eq!(
+            busy,
+            Err(CallError::Busy { what: "the table of open sessions".into(), limit: SESSIONS_MAX as u64 })
+        );
+        assert_eq!(sessions.open(id(u64::MAX), 5, Timestamp(0)), Ok(id(5)));
+        sessions.close(id(5));
+        assert_eq!(sessions.open(id(u64::MAX), u128::MAX, Timestamp(0)), Ok(id(u64::MAX)));
+    }
+
+    #[test]
+    fn silence_ends_a_session_at_its_time_to_live_and_not_before() {
+        let mut sessions = Sessions::default();
+        let (silent, heard) = (opened(&mut sessions, 1), opened(&mut sessions, 2));
+        sessions.keep_alive(heard, Timestamp(5));
+        sessions.sweep(Timestamp(TTL_US - 1));
+        assert_eq!(sessions.len(), 2);
+        sessions.sweep(Timestamp(TTL_US));
+        assert!(!sessions.keep_alive(silent, Timestamp(TTL_US)));
+        assert_eq!(sessions.len(), 1);
+        sessions.sweep(Timestamp(TTL_US + 4));
+        assert_eq!(sessions.len(), 1);
+        sessions.sweep(Timestamp(TTL_US + 5));
+        assert_eq!(sessions.len(), 0);
+        assert!(sessions.by_due.is_empty() && sessions.by_nonce.is_empty());
+    }
+
+    #[test]
+    fn a_sweep_looks_at_a_bounded_number_of_sessions() {
+        let mut sessions = Sessions::default();
+        for slot in 1..=SESSIONS_SWEPT_MAX as u64 + 1 {
+            opened(&mut sessions, slot);
+        }
+        sessions.sweep(Timestamp(TTL_US));
+        assert_eq!(sessions.len(), 1);
+        sessions.sweep(Timestamp(TTL_US));
+        assert_eq!(sessions.len(), 0);
+    }
+}

@@ -1,0 +1,536 @@
+//! What applying promises, shown with small native objects in place of Wasm.
+
+use std::collections::BTreeMap;
+
+use concoord_wire::abi::{Answer, Event, Outcome, Rejection, Reply, Timer};
+use concoord_wire::client::Consistency;
+use concoord_wire::interface::{Interface, Method, Type, TypeIndex};
+use concoord_wire::limits::NAME_BYTES_MAX;
+use concoord_wire::value::{Batch, Command};
+
+use super::*;
+use crate::io::ClientToken;
+use crate::limits::{LOAD_FAILURES_KEPT_MAX, REPLIES_KEPT_MAX, SESSION_TTL_MS};
+use crate::objects::Accept;
+
+const TTL_US: u64 = SESSION_TTL_MS * 1000;
+const COUNTER: ObjectId = ObjectId(1);
+
+/// Counters that also misbehave on demand. The module's text says how loading goes.
+#[derive(Default)]
+struct Native {
+    counters: BTreeMap<ObjectId, Counter>,
+}
+
+#[derive(Clone, Default)]
+struct Counter {
+    value: i64,
+    /// Every input that was kept, so that executing one twice shows.
+    inputs: Vec<Input>,
+}
+
+/// Position, time, seed, call and caller of one input.
+type Input = (Position, Timestamp, u64, Option<CallId>, Option<SessionId>);
+
+impl Counter {
+    fn run(&mut self, invocation: &Invocation<'_>, arguments: &[u8]) -> Result<Outcome, Fault> {
+        let Invocation { position, now, seed, call, caller, trigger } = *invocation;
+        self.inputs.push((position, now, seed, call, caller));
+        let Trigger::Call { method } = trigger else {
+            return if arguments == b"bad" {
+                Err(Fault::Trapped("no such start".into()))
+            } else {
+                Ok(Outcome::default())
+            };
+        };
+        self.value += 1;
+        let now = |answer| Outcome { reply: Reply::Now(answer), ..Outcome::default() };
+        let value = || now(Answer::Returned(codec::to_bytes(&self.value)));
+        match method {
+            "add" | "read" => Ok(value()),
+            "fail" => Ok(now(Answer::Failed(b"why".to_vec()))),
+            "reject" => Ok(now(Answer::Rejected(Rejection::Arguments("too few".into())))),
+            "trap" | "read_trap" => Err(Fault::Trapped("overflow".into())),
+            "garble" => Err(Fault::Misbehaved("not an outcome".into())),
+            "park" => Ok(Outcome { reply: Reply::Parked, ..Outcome::default() }),
+            "mute" => Ok(Outcome::default()),
+            "answer" => Ok(Outcome { answered: vec![(call.unwrap(), Answer::Returned(vec![]))], ..value() }),
+            "emit" | "read_emit" => {
+                Ok(Outcome { events: vec![Event { topic: "t".into(), payload: vec![] }], ..value() })
+            }
+            "timer" => Ok(Outcome { timers: vec![Timer { token: 1, due: Timestamp(9) }], ..value() }),
+            "seed" => Ok(now(Answer::Returned(codec::to_bytes(&seed)))),
+            "host" => Err(Fault::Host("no memory".into())),
+            other => panic!("the registry let '{other}' through"),
+        }
+    }
+}
+
+impl Objects for Native {
+    fn load(&mut self, object: ObjectId, module: &[u8]) -> Result<Bytes, Fault> {
+        let interface = match module {
+            b"refused" => return Err(Fault::Refused("has imports".into())),
+            b"host" => return Err(Fault::Host("no memory".into())),
+            b"garbled" => Bytes::from_static(b"\xff\xff\xff"),
+            _ => Bytes::from(codec::to_bytes(&interface())),
+        };
+        assert!(self.counters.insert(object, Counter::default()).is_none(), "{object} is loaded already");
+        Ok(interface)
+    }
+
+    fn invoke(
+        &mut self,
+        object: ObjectId,
+        invocation: &Invocation<'_>,
+        arguments: &[u8],
+        accept: Accept,
+    ) -> Result<Outcome, Fault> {
+        let counter = self.counters.get_mut(&object).unwrap();
+        let mut changed = counter.clone();
+        let outcome = changed.run(invocation, arguments)?;
+        accept(&outcome).map_err(Fault::Misbehaved)?;
+        *counter = changed;
+        Ok(outcome)
+    }
+
+    fn query(&mut self, object: ObjectId, invocation: &Invocation<'_>, arguments: &[u8]) -> Result<Outcome, Fault> {
+        self.counters[&object].clone().run(invocation, arguments)
+    }
+
+    fn remove(&mut self, object: ObjectId) {
+        self.counters.remove(&object).unwrap();
+    }
+
+    fn state_hash(&mut self, object: ObjectId) -> Option<u64> {
+        let counter = self.counters.get(&object)?;
+        Some(Digest::new().with(&counter.value).with(&counter.inputs).finish())
+    }
+}
+
+fn interface() -> Interface {
+    let method = |name: &str| Method {
+        name: name.into(),
+        doc: String::new(),
+        kind: if matches!(name, "read" | "read_trap" | "read_emit" | "seed") {
+            MethodKind::Query
+        } else {
+            MethodKind::Update
+        },
+        arguments: vec![],
+        result: TypeIndex(0),
+        error: None,
+    };
+    let names = [
+        "add",
+        "fail",
+        "reject",
+        "trap",
+        "garble",
+        "park",
+        "mute",
+        "answer",
+        "emit",
+        "timer",
+        "host",
+        "read",
+        "read_trap",
+        "read_emit",
+        "seed",
+    ];
+    Interface {
+        name: "Counter".into(),
+        version: "1.0.0".into(),
+        doc: String::new(),
+        types: vec![Type::I64],
+        init: vec![],
+        methods: names.into_iter().map(method).collect(),
+    }
+}
+
+/// An application with one counter in slot 1 and one session in slot 2.
+struct Cluster {
+    application: Application<Native>,
+    session: SessionId,
+    stamp: Timestamp,
+}
+
+impl Cluster {
+    fn empty() -> Cluster {
+        let application = Application::new(ClusterId(7), Native::default());
+        Cluster { application, session: SessionId { slot: Slot::ZERO, index: 0 }, stamp: Timestamp(SECOND_US) }
+    }
+
+    fn new() -> Cluster {
+        let mut cluster = Cluster::empty();
+        cluster.apply(vec![load("counter", b"counter")]);
+        cluster.session = cluster.open(1);
+        cluster
+    }
+
+    fn slot(&self) -> Slot {
+        self.application.applied().next()
+    }
+
+    fn apply(&mut self, commands: Vec<Command>) -> Applied {
+        let batch = codec::to_bytes(&Batch { stamp: self.stamp, commands });
+        self.application.apply(self.slot(), &batch, true).unwrap()
+    }
+
+    fn open(&mut self, nonce: u128) -> SessionId {
+        match self.apply(vec![Command::OpenSession { nonce }]).replies.as_slice() {
+            [Completed::Session { result: Ok(session), .. }] => *session,
+            other => panic!("no session: {other:?}"),
+        }
+    }
+
+    fn call(&mut self, sequence: u64, floor: u64, method: &str) -> CallResult {
+        self.call_object(COUNTER, sequence, floor, method)
+    }
+
+    fn call_object(&mut self, object: ObjectId, sequence: u64, floor: u64, method: &str) -> CallResult {
+        let id = CallId { session: self.session, sequence };
+        match self.apply(vec![call(id, floor, object, method)]).replies.as_slice() {
+            [Completed::Call { call, result }] if *call == id => result.clone(),
+            other => panic!("not one reply: {other:?}"),
+        }
+    }
+
+    fn query(&mut self, object: ObjectId, method: &str) -> CallResult {
+        match self.application.query(query(object, method)) {
+            Ok(Response::Queried { request: 3, result }) => result,
+            other => panic!("not the query's reply: {other:?}"),
+        }
+    }
+
+    fn counter(&self) -> &Counter {
+        &self.application.objects().counters[&COUNTER]
+    }
+}
+
+fn load(name: &str, module: &'static [u8]) -> Command {
+    Command::Load { name: name.into(), module: Bytes::from_static(module), arguments: Bytes::new() }
+}
+
+fn call(call: CallId, floor: u64, object: ObjectId, method: &str) -> Command {
+    Command::Call { call, floor, object, method: method.into(), arguments: Bytes::new() }
+}
+
+fn query(object: ObjectId, method: &str) -> Query {
+    Query {
+        client: ClientToken(1),
+        request: 3,
+        object,
+        method: method.into(),
+        arguments: Bytes::new(),
+        consistency: Consistency::Linearizable,
+    }
+}
+
+fn returned(value: i64) -> CallResult {
+    Ok(Answer::Returned(codec::to_bytes(&value)))
+}
+
+#[test]
+fn a_retried_call_gets_its_first_reply_and_is_executed_once() {
+    let mut cluster = Cluster::new();
+    assert_eq!(cluster.call(1, 0, "add"), returned(1));
+    assert_eq!(cluster.call(2, 0, "add"), returned(2));
+    assert_eq!(cluster.call(1, 0, "add"), returned(1));
+    assert_eq!(cluster.counter().value, 2);
+    let id = CallId { session: cluster.session, sequence: 3 };
+    let twice = cluster.apply(vec![call(id, 0, COUNTER, "add"), call(id, 0, COUNTER, "add")]);
+    let reply = Completed::Call { call: id, result: returned(3) };
+    assert_eq!(twice.replies, [reply.clone(), reply]);
+}
+
+#[test]
+fn sequences_may_come_in_any_order() {
+    let mut cluster = Cluster::new();
+    assert_eq!(cluster.call(9, 0, "add"), returned(1));
+    assert_eq!(cluster.call(4, 0, "add"), returned(2));
+    assert_eq!(cluster.call(9, 4, "add"), returned(1));
+    assert_eq!(cluster.call(5, 4, "add"), returned(3));
+}
+
+#[test]
+fn final_errors_are_replies_that_a_retry_gets_too() {
+    let mut cluster = Cluster::new();
+    let names = |method: &str| ("counter".to_owned(), method.to_owned());
+    let (object, method) = names("trap");
+    let trapped = Err(CallError::Trapped { object, method, message: "overflow".into() });
+    let (object, method) = names("garble");
+    let garbled = Err(CallError::Misbehaved { object, method, why: "not an outcome".into() });
+    let (object, method) = names("read");
+    let wrong_kind = Err(CallError::WrongKind { object, method, is_query: true });
+    let failed = Ok(Answer::Failed(b"why".to_vec()));
+    let rejected = Ok(Answer::Rejected(Rejection::Arguments("too few".into())));
+    let cases = [("trap", trapped), ("garble", garbled), ("read", wrong_kind), ("fail", failed), ("reject", rejected)];
+    for (sequence, (method, expected)) in (1..).zip(cases) {
+        assert_eq!(cluster.call(sequence, 0, method), expected);
+        assert_eq!(cluster.call(sequence, 0, "add"), expected, "whatever the retry of '{method}' asks for");
+    }
+    assert_eq!(cluster.counter().value, 2, "'fail' and 'reject' are kept, faults are not");
+}
+
+#[test]
+fn unknown_names_say_what_exists_and_stay_unknown_for_their_call() {
+    let mut cluster = Cluster::new();
+    let existing = vec!["counter".to_owned()];
+    let unknown = Err(CallError::UnknownObject { name: "#2".into(), existing });
+    assert_eq!(cluster.call_object(ObjectId(2), 1, 0, "add"), unknown);
+    cluster.apply(vec![load("second", b"counter")]);
+    assert_eq!(cluster.call_object(ObjectId(2), 1, 0, "add"), unknown);
+    assert_eq!(cluster.call_object(ObjectId(2), 2, 0, "add"), returned(1));
+    let Err(CallError::UnknownMethod { object, method, existing }) = cluster.call(3, 0, "sub") else {
+        panic!("'sub' should be unknown");
+    };
+    assert_eq!((object.as_str(), method.as_str(), existing.len()), ("counter", "sub", interface().methods.len()));
+}
+
+#[test]
+fn an_outcome_that_is_not_carried_out_changes_nothing() {
+    let mut cluster = Cluster::new();
+    for (sequence, (method, says)) in (1..).zip([
+        ("park", "parked"),
+        ("mute", "no reply"),
+        ("answer", "answered"),
+        ("emit", "events"),
+        ("timer", "timers"),
+    ]) {
+        match cluster.call(sequence, 0, method) {
+            Err(CallError::Misbehaved { object, method: of, why }) => {
+                assert_eq!((object.as_str(), of.as_str()), ("counter", method));
+                assert!(why.contains(says), "{why}");
+            }
+            other => panic!("'{method}' gave {other:?}"),
+        }
+    }
+    assert_eq!(cluster.counter().value, 0);
+    assert_eq!(cluster.call(9, 0, "add"), returned(1));
+}
+
+#[test]
+fn what_is_acknowledged_is_never_executed_again() {
+    let mut cluster = Cluster::new();
+    cluster.call(1, 0, "add").unwrap();
+    let acknowledged =
+        |session, sequence, floor| Err(CallError::Acknowledged { call: CallId { session, sequence }, floor });
+    assert_eq!(cluster.call(2, 1, "add"), returned(2));
+    assert_eq!(cluster.call(1, 0, "add"), acknowledged(cluster.session, 1, 1));
+    assert_eq!(cluster.call(0, 0, "add"), acknowledged(cluster.session, 0, 1));
+    assert_eq!(cluster.counter().value, 2);
+}
+
+#[test]
+fn busy_leaves_no_mark() {
+    let mut cluster = Cluster::new();
+    let session = cluster.session;
+    let kept = REPLIES_KEPT_MAX as u64;
+    let many = (1..=kept).map(|sequence| call(CallId { session, sequence }, 0, COUNTER, "add")).collect();
+    assert_eq!(cluster.apply(many).replies.len(), REPLIES_KEPT_MAX);
+    let before = (cluster.application.position(), cluster.counter().value);
+    assert!(matches!(cluster.call(kept + 1, 0, "add"), Err(CallError::Busy { .. })));
+    assert_eq!((cluster.application.position(), cluster.counter().value), before);
+    assert_eq!(cluster.call(kept + 1, 1, "add"), returned(before.1 + 1));
+}
+
+#[test]
+fn a_repeated_nonce_finds_its_session_until_that_is_closed() {
+    let mut cluster = Cluster::new();
+    let session = cluster.session;
+    assert_eq!(session, SessionId { slot: Slot(2), index: 0 });
+    assert_eq!(cluster.open(1), session);
+    cluster.apply(vec![Command::CloseSession { session }]);
+    assert_eq!(cluster.call(1, 0, "add"), Err(CallError::SessionGone { session }));
+    assert_eq!(cluster.apply(vec![Command::KeepAlive { session }]).replies, [Completed::Gone { session }]);
+    let batch = cluster.apply(vec![Command::KeepAlive { session }, Command::OpenSession { nonce: 1 }]);
+    let opened = SessionId { slot: batch.slot, index: 1 };
+    assert_eq!(batch.replies[1], Completed::Session { nonce: 1, result: Ok(opened) });
+    assert_eq!(cluster.counter().value, 0);
+}
+
+#[test]
+fn a_silent_session_ends_when_a_second_begins_after_its_time_to_live() {
+    let mut cluster = Cluster::new();
+    let (session, opened) = (cluster.session, cluster.stamp);
+    let other = cluster.open(2);
+    cluster.stamp = Timestamp(opened.0 + TTL_US - 1);
+    assert!(cluster.apply(vec![Command::KeepAlive { session }]).replies.is_empty(), "just in time");
+    cluster.stamp = Timestamp(opened.0 + TTL_US);
+    let gone = cluster.apply(vec![Command::KeepAlive { session }, Command::KeepAlive { session: other }]);
+    assert_eq!(gone.replies, [Completed::Gone { session: other }]);
+    cluster.stamp = Timestamp(opened.0 + 2 * TTL_US - 1);
+    assert_eq!(cluster.call(1, 0, "add"), returned(1), "heard at the last moment of its time to live");
+}
+
+#[test]
+fn silence_is_judged_once_per_second() {
+    let mut cluster = Cluster::new();
+    let second = 10 * SECOND_US;
+    let at = |cluster: &mut Cluster, micros, session| {
+        cluster.stamp = Timestamp(second + micros);
+        cluster.apply(vec![Command::KeepAlive { session }]).replies.is_empty()
+    };
+    let (early, late) = (cluster.session, cluster.open(2));
+    assert!(at(&mut cluster, 200_000, early) && at(&mut cluster, 300_000, late));
+    let nobody = SessionId { slot: Slot::ZERO, index: 0 };
+    at(&mut cluster, TTL_US + 100_000, nobody);
+    assert!(at(&mut cluster, TTL_US + 400_000, early), "overdue, but no new second has begun");
+    at(&mut cluster, TTL_US + SECOND_US, nobody);
+    assert!(at(&mut cluster, TTL_US + SECOND_US, early), "heard since");
+    assert!(!at(&mut cluster, TTL_US + SECOND_US, late));
+}
+
+#[test]
+fn time_and_positions_never_fall() {
+    let mut cluster = Cluster::new();
+    cluster.stamp = Timestamp(9 * SECOND_US);
+    cluster.call(1, 0, "add").unwrap();
+    cluster.stamp = Timestamp(3 * SECOND_US);
+    let applied = cluster.apply(vec![call(CallId { session: cluster.session, sequence: 2 }, 0, COUNTER, "add")]);
+    assert_eq!(applied.stamp, Timestamp(9 * SECOND_US));
+    cluster.call(3, 0, "trap").unwrap_err();
+    cluster.call(4, 0, "add").unwrap();
+    let inputs = &cluster.counter().inputs;
+    let positions = inputs.iter().map(|input| input.0.0).collect::<Vec<_>>();
+    assert_eq!(positions, [1, 2, 3, 5], "one each for Init, two calls, the trap that changed nothing, and a call");
+    assert!(inputs.iter().map(|input| input.1).is_sorted());
+    let seeds = inputs.iter().map(|input| input.2).collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(seeds.len(), inputs.len(), "each input has a seed of its own");
+    let id = CallId { session: cluster.session, sequence: 4 };
+    assert_eq!((inputs[3].3, inputs[3].4), (Some(id), Some(cluster.session)));
+}
+
+#[test]
+fn a_query_changes_nothing_and_draws_numbers_of_its_own() {
+    let mut cluster = Cluster::new();
+    cluster.call(1, 0, "add").unwrap();
+    let before = cluster.application.state_hash();
+    assert_eq!(cluster.query(COUNTER, "read"), returned(2), "it sees its own change, nobody else does");
+    assert_eq!(cluster.query(COUNTER, "read"), returned(2));
+    let drawn: u64 = match cluster.query(COUNTER, "seed") {
+        Ok(Answer::Returned(bytes)) => codec::from_bytes(&bytes).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert_ne!(drawn, cluster.counter().inputs.last().unwrap().2);
+    assert!(matches!(cluster.query(COUNTER, "read_trap"), Err(CallError::Trapped { .. })));
+    assert!(matches!(cluster.query(COUNTER, "read_emit"), Err(CallError::Misbehaved { .. })));
+    assert!(matches!(cluster.query(COUNTER, "add"), Err(CallError::WrongKind { is_query: false, .. })));
+    assert!(matches!(cluster.query(COUNTER, "none"), Err(CallError::UnknownMethod { .. })));
+    assert!(matches!(cluster.query(ObjectId(8), "read"), Err(CallError::UnknownObject { .. })));
+    assert_eq!(cluster.application.state_hash(), before);
+}
+
+#[test]
+fn a_failed_load_leaves_its_reason_and_no_object() {
+    let mut cluster = Cluster::empty();
+    let describe = |cluster: &mut Cluster, name| match cluster.application.describe(5, name) {
+        Response::Described { request: 5, result } => result,
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(describe(&mut cluster, None), Err(CallError::NotServing { .. })));
+    let bad_start = Command::Load {
+        name: "d".into(),
+        module: Bytes::from_static(b"counter"),
+        arguments: Bytes::from_static(b"bad"),
+    };
+    let long = "x".repeat(NAME_BYTES_MAX + 1);
+    let commands =
+        vec![load("a", b"refused"), load("b", b"garbled"), load("", b"counter"), load(&long, b"c"), bad_start];
+    let loaded = cluster.apply(commands).loaded;
+    let whys = ["has imports", "malformed interface", "needs a name", "129 bytes", "no such start"];
+    assert_eq!(loaded.len(), whys.len());
+    for ((name, result), expected) in loaded.iter().zip(whys) {
+        let why = result.as_ref().expect_err(name);
+        assert!(why.contains(expected), "{why}");
+    }
+    assert_eq!(cluster.application.load_failures().count(), whys.len());
+    assert!(
+        matches!(describe(&mut cluster, None), Err(CallError::NotServing { why }) if why.contains("no such start"))
+    );
+
+    assert_eq!(cluster.apply(vec![load("a", b"counter")]).loaded, [("a".into(), Ok(ObjectId(1)))]);
+    assert!(cluster.apply(vec![load("a", b"refused")]).loaded.is_empty(), "the name is taken: nothing happens");
+    assert_eq!(cluster.apply(vec![load("b", b"counter")]).loaded, [("b".into(), Ok(ObjectId(2)))]);
+    let found = describe(&mut cluster, Some("b")).unwrap();
+    assert_eq!((found.object, found.name.as_str(), found.loaded), (ObjectId(2), "b", Slot(4)));
+    assert_eq!(Interface::decode(&found.interface).unwrap(), interface());
+    assert_eq!(describe(&mut cluster, None).unwrap().object, ObjectId(1));
+    assert!(
+        matches!(describe(&mut cluster, Some("z")), Err(CallError::UnknownObject { existing, .. }) if existing.len() == 2)
+    );
+
+    cluster.apply((0..LOAD_FAILURES_KEPT_MAX + 3).map(|_| load("f", b"refused")).collect());
+    assert_eq!(cluster.application.load_failures().count(), LOAD_FAILURES_KEPT_MAX);
+}
+
+#[test]
+fn host_faults_stop_and_are_no_reply() {
+    let mut cluster = Cluster::new();
+    let id = CallId { session: cluster.session, sequence: 1 };
+    let batch = |command| codec::to_bytes(&Batch { stamp: Timestamp(0), commands: vec![command] });
+    let damaged = batch(call(id, 0, COUNTER, "add"));
+    let slot = cluster.slot();
+    let cut = cluster.application.apply(slot, &damaged[..damaged.len() - 1], true);
+    assert!(matches!(cut, Err(HostFault::Batch { slot: at, .. }) if at == slot), "{cut:?}");
+    let expected = HostFault::Object { object: "counter".into(), applied: Slot(2), why: "no memory".into() };
+    assert_eq!(cluster.application.apply(slot, &batch(call(id, 0, COUNTER, "host")), true), Err(expected));
+    let loading = Cluster::new().application.apply(slot, &batch(load("new", b"host")), true);
+    assert!(matches!(loading, Err(HostFault::Object { object, .. }) if object == "new"));
+}
+
+#[test]
+#[should_panic(expected = "slot 2 after slot 2")]
+fn a_slot_is_not_applied_twice() {
+    let batch = codec::to_bytes(&Batch::default());
+    let _ = Cluster::new().application.apply(Slot(2), &batch, false);
+}
+
+/// Batches with a bit of everything; `last` is the method of the last call.
+fn history(last: &str) -> Vec<Vec<u8>> {
+    let session = |slot| SessionId { slot: Slot(slot), index: 0 };
+    let mut batches = vec![
+        vec![Command::OpenSession { nonce: 1 }, load("counter", b"counter"), load("bad", b"refused")],
+        vec![Command::OpenSession { nonce: 2 }, load("second", b"counter")],
+    ];
+    for sequence in 1..40 {
+        let methods = ["add", "trap", "park", "fail", "none", "read"];
+        let method = methods[usize::try_from(sequence).unwrap() % methods.len()];
+        let object = ObjectId(1 + u32::try_from(sequence % 3).unwrap());
+        let id = CallId { session: session(1 + sequence % 2), sequence: sequence / 2 };
+        batches.push(vec![call(id, sequence / 4, object, method), call(id, 0, object, method)]);
+    }
+    batches.push(vec![Command::CloseSession { session: session(1) }]);
+    batches.push(vec![call(CallId { session: session(2), sequence: 99 }, 0, COUNTER, last)]);
+    let stamps = (1..).map(|second| Timestamp(second * SECOND_US));
+    stamps.zip(batches).map(|(stamp, commands)| codec::to_bytes(&Batch { stamp, commands })).collect()
+}
+
+fn run(history: &[Vec<u8>], replies: bool) -> (u64, Vec<Applied>) {
+    let mut application = Application::new(ClusterId(7), Native::default());
+    let slots = (1..).map(Slot);
+    let applied = slots.zip(history).map(|(slot, batch)| application.apply(slot, batch, replies).unwrap()).collect();
+    (application.state_hash(), applied)
+}
+
+#[test]
+fn the_same_batches_give_the_same_state_and_replies() {
+    let (hash, applied) = run(&history("add"), true);
+    assert_eq!(run(&history("add"), true), (hash, applied));
+    let (unasked, silent) = run(&history("add"), false);
+    assert_eq!(unasked, hash, "whether replies are asked for is no part of the state");
+    assert!(silent.iter().all(|applied| applied.replies.is_empty()));
+}
+
+#[test]
+fn different_batches_show_in_the_hash() {
+    let (hash, _) = run(&history("add"), false);
+    for other in ["trap", "park", "none"] {
+        assert_ne!(run(&history(other), false).0, hash, "'{other}' changes the session's reply, if nothing else");
+    }
+    let whole = history("add");
+    assert_ne!(run(&whole[..whole.len() - 1], false).0, hash);
+    let mut application = Application::new(ClusterId(8), Native::default());
+    assert_ne!(application.state_hash(), Application::new(ClusterId(7), Native::default()).state_hash());
+    application.apply(Slot(1), &whole[0], false).unwrap();
+}
