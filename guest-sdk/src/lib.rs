@@ -1,1 +1,75 @@
-//! placeholder
+//! Write an ordinary struct with methods; Concoord replicates it.
+//!
+//! ```
+//! use concoord::prelude::*;
+//!
+//! /// Counts.
+//! #[concoord::object]
+//! #[derive(Default, Serialize, Deserialize)]
+//! pub struct Counter {
+//!     value: i64,
+//! }
+//!
+//! #[concoord::methods]
+//! impl Counter {
+//!     /// Adds one and returns the new value.
+//!     pub fn increment(&mut self) -> i64 {
+//!         self.value += 1;
+//!         self.value
+//!     }
+//!
+//!     /// The value.
+//!     pub fn getvalue(&self) -> i64 {
+//!         self.value
+//!     }
+//! }
+//!
+//! let mut counter = Counter::default();
+//! assert_eq!(counter.increment(), 1);
+//! assert_eq!(Counter::interface().methods.len(), 2);
+//! ```
+//!
+//! - Every `pub fn` of the `#[concoord::methods]` block is a method that clients call: `&mut self` makes it an update,
+//!   which runs on every replica in the same order, `&self` a query, which runs on one. A `fn` without `pub` is yours.
+//! - `pub fn new(..) -> Self` (or `-> Result<Self, E>`) is the constructor and may take arguments; without it the object
+//!   starts as its `Default`.
+//! - A method may return `Result<T, E>`; the caller gets the error typed. A panic undoes what the call changed.
+//! - Doc comments become the description that `concoord object show` prints.
+//! - Types in arguments, results and state have one size and one order everywhere: fixed-width integers, `String`,
+//!   `Vec`, `Option`, `BTreeMap`, and your own types marked `#[concoord::data]`. The macros refuse what has not.
+//!
+//! Compiled for `wasm32` the object exports the ABI of [`wire::abi`]. On the host the same crate gives `CounterProxy`,
+//! whose async methods call a replicated counter through any [`Caller`], and [`Object`], through which tests and the
+//! simulation run the object natively.
+
+// The attributes write `::concoord` paths, also in this crate's own tests.
+extern crate self as concoord;
+
+mod object;
+
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod guest;
+
+pub use concoord_sdk_macros::{data, methods, object};
+pub use concoord_wire as wire;
+pub use concoord_wire::caller::{Caller, ProxyError};
+pub use object::Object;
+
+/// What an object's file imports.
+pub mod prelude {
+    pub use crate::Object;
+    pub use postcard_schema::Schema;
+    pub use serde::{Deserialize, Serialize};
+}
+
+/// For the code that the attributes write; not for use by hand.
+#[doc(hidden)]
+pub mod __private {
+    #[cfg(target_arch = "wasm32")]
+    pub use crate::guest;
+    pub use crate::object::{Arguments, Described, MethodDescription, describe, encode, finished};
+    pub use concoord_wire as wire;
+    pub use postcard_schema::{self, Schema};
+    pub use serde;
+}

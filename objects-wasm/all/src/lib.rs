@@ -1,1 +1,4 @@
-//! placeholder
+//! The standard objects: their proxies for programs that call them, and the objects themselves for tests.
+
+pub use concoord_object_counter as counter;
+pub use concoord_object_counter::{Counter, CounterProxy};

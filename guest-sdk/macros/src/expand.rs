@@ -1,0 +1,225 @@
+//! `#[concoord::methods]`: the impl block as it is, `Object`, the proxy's methods and the Wasm exports.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Error, Ident, ItemImpl, LitStr, Result, Type};
+
+use crate::method::{self, Constructor, Method, Methods};
+use crate::object::proxy_name;
+
+pub(crate) fn expand(block: ItemImpl) -> Result<TokenStream> {
+    let object = object_name(&block)?;
+    let methods = method::read(&block)?;
+    let implementation = object_impl(&object, &methods);
+    let proxy = proxy_impl(&object, &methods.methods);
+    Ok(quote! {
+        #block
+        #implementation
+        #proxy
+
+        #[cfg(target_arch = "wasm32")]
+        ::concoord::__export_object!(#object);
+    })
+}
+
+fn object_name(block: &ItemImpl) -> Result<Ident> {
+    if let Some((_, of, _)) = &block.trait_ {
+        return Err(Error::new_spanned(of, "an object's methods stand in an impl of its own, not of a trait"));
+    }
+    if !block.generics.params.is_empty() {
+        return Err(Error::new_spanned(&block.generics, "an object has one concrete type: remove the generics"));
+    }
+    match &*block.self_ty {
+        Type::Path(path) => path.path.get_ident().cloned(),
+        _ => None,
+    }
+    .ok_or_else(|| Error::new(block.self_ty.span(), "name the object's struct, in the module where it is"))
+}
+
+fn object_impl(object: &Ident, methods: &Methods) -> TokenStream {
+    let described = methods.methods.iter().map(description);
+    let init = methods.constructor.iter().flat_map(|constructor| &constructor.arguments).map(argument);
+    let create = create(object, methods.constructor.as_ref());
+    let arms = methods.methods.iter().map(|method| arm(object, method));
+    quote! {
+        impl ::concoord::Object for #object {
+            fn interface() -> ::concoord::wire::interface::Interface {
+                ::concoord::__private::describe::<Self>(&[#(#init),*], &[#(#described),*])
+            }
+
+            fn create(arguments: &[u8]) -> ::core::result::Result<Self, ::concoord::wire::abi::Rejection> {
+                #create
+            }
+
+            fn call(&mut self, method: &str, arguments: &[u8]) -> ::concoord::wire::abi::Answer {
+                use ::concoord::wire::abi::{Answer, Rejection};
+
+                fn answer(
+                    object: &mut #object,
+                    method: &str,
+                    arguments: &[u8],
+                ) -> ::core::result::Result<Answer, Rejection> {
+                    ::core::result::Result::Ok(match method {
+                        #(#arms)*
+                        _ => return ::core::result::Result::Err(Rejection::UnknownMethod),
+                    })
+                }
+                answer(self, method, arguments).unwrap_or_else(Answer::Rejected)
+            }
+        }
+    }
+}
+
+fn description(method: &Method) -> TokenStream {
+    let Method { name, doc, .. } = method;
+    let name = name_text(name);
+    let kind = kind(method);
+    let arguments = method.arguments.iter().map(argument);
+    let result = schema(&method.returns.result);
+    let error = match &method.returns.error {
+        Some(error) => {
+            let error = schema(error);
+            quote!(::core::option::Option::Some(#error))
+        }
+        None => quote!(::core::option::Option::None),
+    };
+    quote! {
+        ::concoord::__private::MethodDescription {
+            name: #name,
+            doc: #doc,
+            kind: #kind,
+            arguments: &[#(#arguments),*],
+            result: #result,
+            error: #error,
+        }
+    }
+}
+
+fn argument((name, ty): &(Ident, Type)) -> TokenStream {
+    let (name, schema) = (name_text(name), schema(ty));
+    quote!((#name, #schema))
+}
+
+fn schema(ty: &Type) -> TokenStream {
+    quote_spanned!(ty.span() => <#ty as ::concoord::__private::Schema>::SCHEMA)
+}
+
+fn kind(method: &Method) -> TokenStream {
+    if method.update {
+        quote!(::concoord::wire::interface::MethodKind::Update)
+    } else {
+        quote!(::concoord::wire::interface::MethodKind::Query)
+    }
+}
+
+/// The name as callers write it: without `r#`.
+fn name_text(name: &Ident) -> LitStr {
+    use syn::ext::IdentExt;
+    LitStr::new(&name.unraw().to_string(), name.span())
+}
+
+/// Statements that read the arguments into variables `argument_0` and so on.
+fn read_arguments(arguments: &[(Ident, Type)]) -> (TokenStream, Vec<Ident>) {
+    let variables: Vec<Ident> = (0..arguments.len())
+        .map(|index| Ident::new(&format!("argument_{index}"), proc_macro2::Span::call_site()))
+        .collect();
+    let reads = arguments.iter().zip(&variables).map(|((name, ty), variable)| {
+        let name = name_text(name);
+        quote_spanned!(ty.span() => let #variable: #ty = arguments.take(#name)?;)
+    });
+    let mutable = (!arguments.is_empty()).then(|| quote!(mut));
+    let read = quote! {
+        let #mutable arguments = ::concoord::__private::Arguments::new(arguments);
+        #(#reads)*
+        arguments.finish()?;
+    };
+    (read, variables)
+}
+
+fn create(object: &Ident, constructor: Option<&Constructor>) -> TokenStream {
+    let (read, variables) = read_arguments(constructor.map_or(&[], |constructor| &constructor.arguments));
+    let created = match constructor {
+        None => {
+            quote_spanned!(object.span() => ::core::result::Result::Ok(<#object as ::core::default::Default>::default()))
+        }
+        Some(Constructor { fallible: false, .. }) => quote!(::core::result::Result::Ok(#object::new(#(#variables),*))),
+        Some(Constructor { fallible: true, .. }) => quote! {
+            #object::new(#(#variables),*).map_err(|error| {
+                ::concoord::wire::abi::Rejection::Arguments(::std::string::ToString::to_string(&error))
+            })
+        },
+    };
+    quote!(#read #created)
+}
+
+fn arm(object: &Ident, method: &Method) -> TokenStream {
+    let (name, text) = (&method.name, name_text(&method.name));
+    let (read, variables) = read_arguments(&method.arguments);
+    let receiver = if method.update { quote!(object) } else { quote!(&*object) };
+    let call = quote!(#object::#name(#receiver, #(#variables),*));
+    let answer = match method.returns.error {
+        Some(_) => quote!(::concoord::__private::finished(&#call)),
+        None => quote!(Answer::Returned(::concoord::__private::encode(&#call))),
+    };
+    quote! {
+        #text => {
+            #read
+            #answer
+        }
+    }
+}
+
+fn proxy_impl(object: &Ident, methods: &[Method]) -> TokenStream {
+    let proxy = proxy_name(object);
+    let calls = methods.iter().map(proxy_method);
+    quote! {
+        #[cfg(not(target_arch = "wasm32"))]
+        impl<C: ::concoord::Caller> #proxy<C> {
+            /// For the cluster's first object.
+            pub fn new(caller: C) -> Self {
+                Self { caller, object: ::core::option::Option::None }
+            }
+
+            /// For the object of this name.
+            pub fn named(caller: C, object: impl ::core::convert::Into<::std::string::String>) -> Self {
+                Self { caller, object: ::core::option::Option::Some(object.into()) }
+            }
+
+            #(#calls)*
+        }
+    }
+}
+
+fn proxy_method(method: &Method) -> TokenStream {
+    let Method { name, doc_attributes, arguments, .. } = method;
+    let (text, kind) = (name_text(name), kind(method));
+    let undocumented = doc_attributes.is_empty().then(|| {
+        let doc = format!("Calls `{name}`.");
+        quote!(#[doc = #doc])
+    });
+    let parameters = arguments.iter().map(|(name, ty)| quote!(#name: #ty));
+    let count = arguments.len();
+    let encoded = arguments.iter().map(|(name, _)| quote!(&#name));
+    let result = &method.returns.result;
+    let (error, decode) = match &method.returns.error {
+        Some(error) => (quote!(, #error), quote!(returned_result)),
+        None => (quote!(), quote!(returned)),
+    };
+    quote! {
+        #(#doc_attributes)*
+        #undocumented
+        ///
+        /// # Errors
+        /// When the call got no answer, or one that is not of this method.
+        pub async fn #name(
+            &self,
+            #(#parameters),*
+        ) -> ::core::result::Result<#result, ::concoord::ProxyError<C::Error #error>> {
+            let arguments: [::std::vec::Vec<u8>; #count] = [#(::concoord::__private::encode(#encoded)),*];
+            let object = self.object.as_deref();
+            let answer = self.caller.invoke(object, #text, #kind, arguments.concat()).await;
+            ::concoord::wire::caller::#decode(answer)
+        }
+    }
+}

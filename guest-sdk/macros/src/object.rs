@@ -1,0 +1,83 @@
+//! `#[concoord::object]`: the struct, what is known of it, and its proxy's struct.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+use syn::{Attribute, Error, ItemStruct, Result, parse_quote};
+
+use crate::types;
+
+pub(crate) fn expand(mut object: ItemStruct) -> Result<TokenStream> {
+    if !object.generics.params.is_empty() {
+        return Err(Error::new_spanned(&object.generics, "an object has one concrete type: remove the generics"));
+    }
+    object.fields.iter().try_for_each(|field| types::check(&field.ty))?;
+    point_serde_here(&mut object.attrs);
+
+    let (name, visibility) = (&object.ident, &object.vis);
+    let (name_text, doc) = (name.to_string(), doc(&object.attrs));
+    let proxy = proxy_name(name);
+    let proxy_doc = format!("Calls a replicated [`{name}`] through a [`Caller`](::concoord::Caller).");
+    Ok(quote! {
+        #object
+
+        impl ::concoord::__private::Described for #name {
+            const NAME: &'static str = #name_text;
+            const VERSION: &'static str = ::core::env!("CARGO_PKG_VERSION");
+            const DOC: &'static str = #doc;
+        }
+
+        #[doc = #proxy_doc]
+        #[cfg(not(target_arch = "wasm32"))]
+        #[derive(Clone, Debug)]
+        #visibility struct #proxy<C> {
+            caller: C,
+            object: ::core::option::Option<::std::string::String>,
+        }
+    })
+}
+
+pub(crate) fn proxy_name(object: &syn::Ident) -> syn::Ident {
+    format_ident!("{object}Proxy")
+}
+
+/// The text of doc comments, one line each.
+pub(crate) fn doc(attributes: &[Attribute]) -> String {
+    let lines = attributes.iter().filter(|attribute| attribute.path().is_ident("doc")).filter_map(|attribute| {
+        let value = match &attribute.meta {
+            syn::Meta::NameValue(pair) => &pair.value,
+            _ => return None,
+        };
+        match value {
+            syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => Some(text.value()),
+            _ => None,
+        }
+    });
+    let lines: Vec<String> = lines.map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect();
+    lines.join("\n").trim().to_owned()
+}
+
+/// Lets serde's derives find serde in the SDK, so that an author needs no dependency of their own.
+pub(crate) fn point_serde_here(attributes: &mut Vec<Attribute>) {
+    if derives(attributes, &["Serialize", "Deserialize"]) && !names_crate(attributes, "serde") {
+        attributes.push(parse_quote!(#[serde(crate = "::concoord::__private::serde")]));
+    }
+}
+
+fn derives(attributes: &[Attribute], traits: &[&str]) -> bool {
+    attributes.iter().filter(|attribute| attribute.path().is_ident("derive")).any(|attribute| {
+        let mut found = false;
+        // A derive that does not parse is rustc's to complain about.
+        let _ = attribute.parse_nested_meta(|meta| {
+            found |= meta.path.segments.last().is_some_and(|last| traits.iter().any(|name| last.ident == name));
+            Ok(())
+        });
+        found
+    })
+}
+
+fn names_crate(attributes: &[Attribute], helper: &str) -> bool {
+    attributes.iter().filter(|attribute| attribute.path().is_ident(helper)).any(|attribute| {
+        let syn::Meta::List(list) = &attribute.meta else { return false };
+        list.tokens.clone().into_iter().next().is_some_and(|first| first.to_string() == "crate")
+    })
+}
