@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use wasmparser::{
-    CompositeInnerType, ElementItems, ElementSectionReader, ExportSectionReader, ExternalKind, FuncToValidate,
-    FuncValidatorAllocations, FunctionBody, GlobalSectionReader, MemorySectionReader, Operator, Parser, Payload,
-    RefType, SectionLimited, TableSectionReader, TypeSectionReader, ValidPayload, Validator, ValidatorResources,
-    WasmFeatures,
+    CompositeInnerType, ConstExpr, DataKind, DataSectionReader, ElementItems, ElementSectionReader,
+    ExportSectionReader, ExternalKind, FuncToValidate, FuncValidatorAllocations, FunctionBody, GlobalSectionReader,
+    MemorySectionReader, Operator, Parser, Payload, RefType, SectionLimited, TableSectionReader, TypeSectionReader,
+    ValidPayload, Validator, ValidatorResources, WasmFeatures,
 };
 
 use crate::refusal::{Reason, Refusal, shown};
@@ -87,6 +87,8 @@ struct Inspection<'a> {
     /// For each global, the value of an `i32.const` that it begins with.
     globals: Vec<Option<i32>>,
     exports: BTreeMap<&'a str, exports::Found>,
+    /// What the memory begins with: where, and which bytes, later ones over earlier ones.
+    data: Vec<(u32, &'a [u8])>,
     allocations: FuncValidatorAllocations,
 }
 
@@ -104,7 +106,8 @@ impl<'a> Inspection<'a> {
             panic_address: None,
         };
         let allocations = FuncValidatorAllocations::default();
-        Inspection { limits, checked, globals: Vec::new(), exports: BTreeMap::new(), allocations }
+        let (globals, exports, data) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Inspection { limits, checked, globals, exports, data, allocations }
     }
 
     fn section(&mut self, payload: &Payload<'a>) -> Result<(), Refusal> {
@@ -128,13 +131,7 @@ impl<'a> Inspection<'a> {
             Payload::ExportSection(section) => self.export_section(section.clone()),
             Payload::StartSection { range, .. } => Err(Refusal::at(range.start, Reason::Start)),
             Payload::ElementSection(section) => self.elements(section.clone()),
-            Payload::DataSection(section) => {
-                within("data segments", section, self.limits.data_segments)?;
-                for data in section.clone() {
-                    self.checked.data_bytes += data?.data.len();
-                }
-                Ok(())
-            }
+            Payload::DataSection(section) => self.data_section(section.clone()),
             // The rest is left to the validator; custom sections change nothing and do not reach the compiler.
             _ => Ok(()),
         }
@@ -198,10 +195,7 @@ impl<'a> Inspection<'a> {
             if global.ty.mutable {
                 self.checked.mutable_globals.push(index);
             }
-            self.globals.push(match global.init_expr.get_operators_reader().read()? {
-                Operator::I32Const { value } => Some(value),
-                _ => None,
-            });
+            self.globals.push(constant(&global.init_expr)?);
         }
         Ok(())
     }
@@ -238,6 +232,20 @@ impl<'a> Inspection<'a> {
         Ok(())
     }
 
+    fn data_section(&mut self, section: DataSectionReader<'a>) -> Result<(), Refusal> {
+        within("data segments", &section, self.limits.data_segments)?;
+        for data in section {
+            let data = data?;
+            self.checked.data_bytes += data.data.len();
+            if let DataKind::Active { offset_expr, .. } = &data.kind
+                && let Some(address) = constant(offset_expr)?
+            {
+                self.data.push((address.cast_unsigned(), data.data));
+            }
+        }
+        Ok(())
+    }
+
     fn function(
         &mut self,
         function: FuncToValidate<ValidatorResources>,
@@ -251,10 +259,18 @@ impl<'a> Inspection<'a> {
     }
 
     fn finish(mut self, types: wasmparser::types::TypesRef<'_>) -> Result<Checked, Refusal> {
-        let facts = exports::check(&self.exports, &self.globals, types)?;
+        let facts = exports::check(&self.exports, &self.globals, &self.data, types)?;
         self.checked.has_initialize = facts.has_initialize;
         self.checked.panic_address = facts.panic_address;
         Ok(self.checked)
+    }
+}
+
+/// Value of an expression that is one `i32.const`. Without imports and extended expressions every `i32` one is.
+fn constant(expression: &ConstExpr<'_>) -> Result<Option<i32>, Refusal> {
+    match expression.get_operators_reader().read()? {
+        Operator::I32Const { value } => Ok(Some(value)),
+        _ => Ok(None),
     }
 }
 

@@ -8,6 +8,9 @@ use wasmparser::{FuncType, ValType};
 
 use crate::refusal::{Reason, Refusal};
 
+/// Lowest address at which linkers put data: the first KiB stays free, so that a null pointer points at nothing.
+const DATA_ADDRESS_MIN: i32 = 1024;
+
 /// An export as it stands in the module.
 pub(crate) struct Found {
     pub(crate) offset: usize,
@@ -49,16 +52,16 @@ const FUNCTIONS: [(&str, Expected, &str); 5] = [
 pub(crate) fn check(
     exports: &BTreeMap<&str, Found>,
     globals: &[Option<i32>],
+    data: &[(u32, &[u8])],
     types: TypesRef<'_>,
 ) -> Result<Facts, Refusal> {
     let entities: BTreeMap<&str, EntityType> = types.core_exports().into_iter().flatten().collect();
     let table = Table { exports, globals, types, entities };
     table.required(MEMORY)?;
     table.required(ABI)?;
-    let abi = table.constant(export::ABI);
-    if abi != Some(ABI_VERSION) {
-        let reason = Reason::Abi { found: abi.unwrap_or_default() };
-        return Err(Refusal { offset: table.offset(export::ABI), reason });
+    let abi = table.constant(export::ABI).map(|abi| version(abi, data)).unwrap_or_default();
+    if abi != ABI_VERSION {
+        return Err(Refusal { offset: table.offset(export::ABI), reason: Reason::Abi { found: abi } });
     }
     for function in FUNCTIONS {
         table.required(function)?;
@@ -67,6 +70,23 @@ pub(crate) fn check(
     table.optional(PANIC)?;
     let panic_address = table.constant(export::PANIC).map(i32::cast_unsigned);
     Ok(Facts { has_initialize, panic_address })
+}
+
+/// The ABI version that the global `concoord_abi` gives: its value, or, as Rust and C export a static, the `i32` that
+/// the memory holds at that address in the beginning.
+fn version(global: i32, data: &[(u32, &[u8])]) -> i32 {
+    if (0..DATA_ADDRESS_MIN).contains(&global) {
+        return global;
+    }
+    let address = u64::from(global.cast_unsigned());
+    let byte = |at: u64| {
+        let found = data.iter().rev().find_map(|(start, bytes)| {
+            let index = at.checked_sub(u64::from(*start))?;
+            bytes.get(usize::try_from(index).ok()?).copied()
+        });
+        found.unwrap_or_default()
+    };
+    i32::from_le_bytes([byte(address), byte(address + 1), byte(address + 2), byte(address + 3)])
 }
 
 struct Table<'a> {

@@ -157,11 +157,33 @@ fn each_export_of_another_type_is_refused_where_it_stands() {
 
 #[test]
 fn another_abi_is_refused() {
-    for version in [0, 2, -1] {
+    for version in [0, 2, 1023] {
         let abi = format!(r#"(global (export "concoord_abi") i32 (i32.const {version}))"#);
         let refusal = refusal(&assemble(&object("", &[("concoord_abi", &abi)])));
         assert_eq!(refusal.reason, Reason::Abi { found: version });
     }
+}
+
+#[test]
+fn the_abi_may_stand_in_memory_as_rust_exports_a_static() {
+    let abi = |data: &str, address: i64| {
+        let global = format!(r#"(global (export "concoord_abi") i32 (i32.const {address}))"#);
+        check(&assemble(&object(data, &[("concoord_abi", &global)]))).map_err(|refusal| refusal.reason)
+    };
+    let data = r#"(data (i32.const 2000) "....\01\00\00\00\07\00")"#;
+    assert!(abi(data, 2004).is_ok());
+    assert_eq!(abi(data, 2008), Err(Reason::Abi { found: 7 }));
+    assert_eq!(abi(data, 2003), Err(Reason::Abi { found: 0x12e }));
+    assert_eq!(abi(data, -1), Err(Reason::Abi { found: 0 }));
+    let overwritten = format!(r#"{data} (data (i32.const 2004) "\03")"#);
+    assert_eq!(abi(&overwritten, 2004), Err(Reason::Abi { found: 3 }));
+}
+
+#[test]
+fn the_standard_counter_passes() {
+    let counter = include_bytes!("../../../objects-wasm/dist/counter.wasm");
+    let checked = check(counter).unwrap_or_else(|refusal| panic!("{refusal}"));
+    assert!(checked.panic_address.is_some(), "it tells what it panicked about");
 }
 
 #[test]

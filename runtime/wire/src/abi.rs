@@ -15,7 +15,8 @@ pub const ABI_VERSION: i32 = 1;
 pub mod export {
     /// The one linear memory.
     pub const MEMORY: &str = "memory";
-    /// Immutable `i32` global: [`super::ABI_VERSION`].
+    /// Immutable `i32` global: [`super::ABI_VERSION`], or the address (1024 or more) of an `i32` of that value in the
+    /// module's data, which is how Rust and C export a static.
     pub const ABI: &str = "concoord_abi";
     /// `() -> i64`: the encoded interface.
     pub const DESCRIBE: &str = "concoord_describe";
