@@ -7,6 +7,7 @@
 //! | replica and replica         | [`peer`], [`join`], [`hello`]                    |
 //! | replica and its log         | [`record`], [`value`]                            |
 //! | proxy and client            | [`caller`]                                       |
+//! | JSON and postcard           | `json`, with the feature of that name            |
 //!
 //! All payloads are [postcard](https://postcard.jamesmunns.com/wire-format); [`codec`] frames them. What arrives is
 //! hostile until decoded: every length is checked against [`limits`] before memory is taken for it.
@@ -19,6 +20,8 @@ pub mod hello;
 pub mod ids;
 pub mod interface;
 pub mod join;
+#[cfg(feature = "json")]
+pub mod json;
 pub mod limits;
 pub mod member;
 pub mod peer;
