@@ -1,1 +1,3 @@
-//! placeholder
+//! What the tests of the whole share: the simulation, and clusters of real processes.
+
+pub mod sim;

@@ -147,9 +147,7 @@ impl Replica {
                 Completed::Session { nonce, result } => {
                     (self.clients.opens.remove(&nonce), Response::SessionOpened { nonce, result })
                 }
-                Completed::Gone { session } => {
-                    (self.clients.keeps.remove(&session), Response::SessionGone { session })
-                }
+                Completed::Gone { session } => (self.clients.keeps.remove(&session), Response::SessionGone { session }),
             };
             if let Some(client) = client {
                 self.reply(client, response);

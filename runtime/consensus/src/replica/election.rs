@@ -330,9 +330,7 @@ impl Replica {
         let now_us = self.now.monotonic_us;
         let leaderless = self.per_voter(self.hears().is_none(), |voter| {
             let said = self.election.peers.get(&voter).and_then(|peer| peer.hears);
-            said.is_some_and(|(at, hears)| {
-                hears.is_none() && now_us.saturating_sub(at) < self.timing.election_max_us
-            })
+            said.is_some_and(|(at, hears)| hears.is_none() && now_us.saturating_sub(at) < self.timing.election_max_us)
         });
         leaderless.iter().filter(|leaderless| **leaderless).count() >= majority(leaderless.len())
     }

@@ -186,8 +186,7 @@ impl Replica {
         let joins = std::mem::take(&mut self.membership.joins);
         for (id, join) in joins {
             let entered = self.view.members.contains_key(&id);
-            let reply =
-                if entered { JoinReply::Accepted(self.welcome()) } else { JoinReply::Retry(RetryReason::Busy) };
+            let reply = if entered { JoinReply::Accepted(self.welcome()) } else { JoinReply::Retry(RetryReason::Busy) };
             self.effects.push(Effect::JoinReply { join, reply });
         }
     }
@@ -210,9 +209,7 @@ impl Replica {
 
     /// A member that wants to go: it is taken out of the view, since it keeps nothing on disk to come back with.
     pub(super) fn on_leave(&mut self, from: NodeId) {
-        if self.view.members.contains_key(&from) {
-            self.propose_view_change(ViewChange::Remove(from));
-        }
+        self.propose_removal(from);
     }
 
     /// One step nearer to stopping: leave the view, and go once those who stay know.
@@ -228,9 +225,17 @@ impl Replica {
             self.stopped = true;
             self.effects.push(Effect::Stopped);
         } else if self.is_leader() {
-            self.propose_view_change(ViewChange::Remove(self.node));
+            self.propose_removal(self.node);
         } else if let Some(leader) = self.leader() {
             self.send(leader, Message::Leave);
+        }
+    }
+
+    /// Takes a member out, unless the view without it would have no live majority.
+    fn propose_removal(&mut self, id: NodeId) {
+        let removal = ViewChange::Remove(id);
+        if self.view.members.contains_key(&id) && self.would_live(&changed(&self.view, &removal)) {
+            self.propose_view_change(removal);
         }
     }
 
