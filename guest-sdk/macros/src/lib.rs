@@ -4,6 +4,8 @@ mod data;
 mod expand;
 mod method;
 mod object;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use proc_macro::TokenStream;

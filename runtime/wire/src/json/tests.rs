@@ -207,7 +207,7 @@ fn arguments_are_named() {
     assert_eq!(decode_arguments(&interface, &arguments, &bytes), Ok(vec![fine.clone(), fine.clone()]));
 
     let refused = |values: &[Value]| encode_arguments(&interface, &arguments, values).expect_err("wrong").to_string();
-    assert_eq!(refused(&[fine.clone()]), "takes 2 arguments, 1 given");
+    assert_eq!(refused(std::slice::from_ref(&fine)), "takes 2 arguments, 1 given");
     let wrong = json!({"name": 5, "runs": []});
     assert_eq!(refused(&[fine, wrong]), "argument 2 'other'.name: expected string, found number 5");
 
