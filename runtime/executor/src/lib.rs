@@ -1,1 +1,40 @@
-//! placeholder
+//! Runs Concoord objects: wasmtime behind [`concoord_consensus::objects::Objects`].
+//!
+//! The way of a module: [`concoord_module::check`], [`concoord_module::rewrite`], compile, instantiate without imports,
+//! `_initialize`, describe. The way of an input: save the object's state, write the input into the guest's buffer, call,
+//! read the outcome; then keep what changed, or put the state back.
+//!
+//! | file          | what                                                              |
+//! |---------------|-------------------------------------------------------------------|
+//! | `executor.rs` | the objects by id, and what happens around each input             |
+//! | `code.rs`     | from a module's bytes to code that can be instantiated            |
+//! | `instance.rs` | one running module: calls, and reading and setting its state      |
+//! | `saved.rs`    | a copy of one object's state                                      |
+//! | `trap.rs`     | which traps are the guest's and which are this host's             |
+//! | `growth.rs`   | growing memory: the replicated cap, and a host that has no more   |
+//! | `engine.rs`   | the engine's settings; the watchdog over calls that do not return |
+//!
+//! **Invariant:** what an object does depends on its module and inputs alone. Everything that differs between hosts, such
+//! as native stack, memory of the host and wall-clock time, ends in [`Fault::Host`](concoord_consensus::objects::Fault) and
+//! never in something that an object or a client could take for a result.
+//!
+//! **Invariant:** an input that fails, and every query, leaves an object's state bit for bit as it was.
+//!
+//! # What is not here yet
+//! Gas and call depth: until `concoord_module::rewrite` adds them, a guest that runs or recurses without end is
+//! stopped by the watchdog or by wasmtime's stack limit, and so as a fault of every host that runs it. The undo log:
+//! until then the state is copied before inputs (see `saved.rs`). Both change what is compiled and what `Saved` holds,
+//! and nothing else.
+
+mod code;
+mod engine;
+mod executor;
+mod growth;
+mod instance;
+pub mod limits;
+mod saved;
+mod trap;
+
+pub use concoord_module::{Checked, Limits, Refusal, check};
+pub use engine::EngineError;
+pub use executor::{Executor, describe};
