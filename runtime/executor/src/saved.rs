@@ -2,9 +2,9 @@
 //!
 //! One copy serves all objects, as only one runs at a time. It is taken before an input unless it already holds that
 //! state, which it does after whatever was undone: a run of queries copies once for each, not twice. Its cost grows with
-//! the object, about 10 us for the few hundred KiB of a small one and tens of milliseconds for the largest, and the copy
-//! keeps the size of the largest object that ran. The undo log takes its place: then only the pages that an input
-//! touches are saved, by the guest's own code.
+//! the object: a call of the counter, 128 KiB, takes 9.8 us with it and 0.74 without (`examples/call_cost.rs`, and the
+//! test beside the executor), and it keeps the size of the largest object that ran. The undo log takes its place: then
+//! only the pages that an input touches are saved, by the guest's own code.
 
 use concoord_consensus::objects::Fault;
 use concoord_wire::ObjectId;
