@@ -1,1 +1,58 @@
-//! placeholder
+//! The world around a replica: sockets, clocks, threads, the log's store, and whoever wants to know the members.
+//!
+//! [`run`] is all there is to start. The replica itself is [`concoord_consensus::Replica`], a pure state machine that
+//! decides everything; here its inputs are gathered and its effects are carried out, in the order and under the
+//! conditions that [`concoord_consensus::io`] names.
+//!
+//! ```text
+//!                     the tokio runtime's one thread                                  │ concoord-apply
+//! client ── QUIC ──> client_reader ─┐                                                 │
+//! peer   ── QUIC ──> gate::read_peer ┤ bursts          Apply, Query, Describe, bursts │
+//! joiner ── QUIC ──> join ───────────┴─────> driver ──────────────────────────────────┼─> applying ── executor
+//!                      step, Flush, effects   │  ^                   outputs, bursts   │       │
+//!  client <── clients ── outbox <─────────────┤  └────────────────────────────────────-┼───────┘
+//!  peer   <── links ──── outbox <─────────────┤                                        │
+//!                        store  <─────────────┴──> roster ──> plugins                  │
+//! ```
+//!
+//! | file               | role                                                          |
+//! |--------------------|---------------------------------------------------------------|
+//! | `run.rs`           | the life of a replica: start or join, serve, last words        |
+//! | `driver.rs`        | the loop: bursts in, steps, effects out                        |
+//! | `gate.rs`          | accepts connections, reads peers                               |
+//! | `client_reader.rs` | reads clients                                                  |
+//! | `clients.rs`       | tells clients                                                  |
+//! | `links.rs`         | dials peers and tells them                                     |
+//! | `join.rs`          | both sides of a join                                           |
+//! | `applying.rs`      | the application's thread                                       |
+//! | `store.rs`         | the log, and what waits for it                                 |
+//! | `progress.rs`      | what is logged and when the replica is ready                   |
+//! | `plugin.rs`        | view plugins                                                   |
+//!
+//! **Invariants.** The replica is stepped by one task only. Nothing that waits (a slow object, peer, client, plugin)
+//! is waited for by that task. Every queue has a bound in `limits.rs`.
+
+mod applying;
+mod client_reader;
+mod clients;
+mod clock;
+mod counters;
+mod driver;
+mod error;
+mod events;
+mod gate;
+mod join;
+mod limits;
+mod links;
+mod options;
+mod plugin;
+mod progress;
+mod run;
+mod store;
+
+pub use driver::Exit;
+pub use error::{BootstrapFailure, BootstrapReason, NodeError};
+pub use options::{BOOT_WAIT, ObjectSource, Options, Ready};
+pub use plugin::{Publishing, ViewPlugin};
+pub use run::run;
+pub use store::StoreError;

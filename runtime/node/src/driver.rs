@@ -1,0 +1,302 @@
+//! The driver: hands everything that happens to the replica, in bursts, and carries out what the replica wants.
+//!
+//! One burst is everything at hand when the driver wakes: frames of peers, requests of clients, outputs of the
+//! application. Then comes one [`Input::Flush`], and what came of all that goes out together: one write per
+//! connection, one hand-over to the application, one sync of the log.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::mem;
+use std::pin::pin;
+use std::sync::Arc;
+
+use concoord_consensus::Replica;
+use concoord_consensus::io::{Effect, Input, JoinToken, Time};
+use concoord_transport::Outbox;
+use concoord_wire::join::JoinReply;
+use concoord_wire::member::Roster;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{self, Instant};
+
+use crate::applying::{Applying, Job, Output};
+use crate::clients::Clients;
+use crate::clock::Clock;
+use crate::counters::Counters;
+use crate::error::NodeError;
+use crate::events::{ClientEvent, PeerEvent, Receivers};
+use crate::gate::Gate;
+use crate::limits::{DRIVER_BURST_EVENTS_MAX, STOP_WAIT_MAX};
+use crate::links::Links;
+use crate::progress::Progress;
+use crate::store::{Held, Store};
+
+/// The world of one replica. Everything here runs on one task.
+pub(crate) struct Driver<S> {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) clock: Clock,
+    pub(crate) replica: Replica,
+    pub(crate) store: S,
+    pub(crate) receivers: Receivers,
+    pub(crate) applying: Applying,
+    pub(crate) links: Links,
+    pub(crate) clients: Clients,
+    pub(crate) progress: Progress,
+    pub(crate) rosters: watch::Sender<Option<Arc<Roster>>>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) work: Work,
+}
+
+/// What is under way between two steps.
+#[derive(Default)]
+pub(crate) struct Work {
+    effects: Vec<Effect>,
+    held: Held,
+    joins: BTreeMap<JoinToken, oneshot::Sender<JoinReply>>,
+    joins_seen: u64,
+    stopped: bool,
+    failed: Option<NodeError>,
+}
+
+/// How a replica that was told to stop has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It has handed over what it could.
+    Stopped,
+    /// It could not hand over within three seconds and went without.
+    GaveUp,
+}
+
+/// Why the driver wakes.
+enum Event {
+    Peer(PeerEvent),
+    Client(ClientEvent),
+    Outputs(Vec<Output>),
+    /// The replica's deadline.
+    Tick,
+    /// The operator wants the end.
+    Stop,
+}
+
+impl<S: Store> Driver<S> {
+    /// Runs until the replica has stopped after `stop`, or can't go on.
+    ///
+    /// # Errors
+    /// Why it can't go on.
+    pub(crate) async fn run(&mut self, stop: impl Future<Output = ()>) -> Result<Exit, NodeError> {
+        let mut stop = pin!(stop);
+        let mut give_up: Option<Instant> = None;
+        let mut timer = pin!(time::sleep_until(Instant::now()));
+        loop {
+            let deadline = self.clock.instant(self.replica.deadline());
+            if timer.deadline() != deadline {
+                timer.as_mut().reset(deadline);
+            }
+            let event = tokio::select! {
+                biased;
+                () = &mut timer => Event::Tick,
+                () = &mut stop, if give_up.is_none() => Event::Stop,
+                () = sleep_until(give_up) => return Ok(Exit::GaveUp),
+                outputs = self.applying.next() => Event::Outputs(outputs?),
+                Some(event) = self.receivers.peers.recv() => Event::Peer(event),
+                Some(event) = self.receivers.clients.recv(), if !self.applying.is_full() => Event::Client(event),
+            };
+            if matches!(event, Event::Stop) {
+                tracing::info!("stopping");
+                give_up = Some(Instant::now() + STOP_WAIT_MAX);
+            }
+            self.on_burst(event)?;
+            if let Some(failed) = self.work.failed.take() {
+                return Err(failed);
+            }
+            if self.work.stopped && self.work.held.is_empty() {
+                return Ok(Exit::Stopped);
+            }
+        }
+    }
+
+    /// Takes an event and all others at hand, and does what the replica makes of them.
+    fn on_burst(&mut self, first: Event) -> Result<(), NodeError> {
+        let now = self.clock.now();
+        self.counters.bursts.add(1);
+        self.on_event(now, first)?;
+        for _ in 1..DRIVER_BURST_EVENTS_MAX {
+            match self.next_at_hand() {
+                Some(event) => self.on_event(now, event)?,
+                None => break,
+            }
+        }
+        if self.replica.deadline() <= now.monotonic_us {
+            self.step(now, Input::Tick);
+        }
+        self.step(now, Input::Flush);
+        self.settle(now)?;
+        self.applying.hand_over();
+        self.progress.tell_if_ready();
+        Ok(())
+    }
+
+    fn next_at_hand(&mut self) -> Option<Event> {
+        if let Some(outputs) = self.applying.try_next() {
+            return Some(Event::Outputs(outputs));
+        }
+        if let Ok(event) = self.receivers.peers.try_recv() {
+            return Some(Event::Peer(event));
+        }
+        if self.applying.is_full() {
+            return None;
+        }
+        self.receivers.clients.try_recv().ok().map(Event::Client)
+    }
+
+    fn on_event(&mut self, now: Time, event: Event) -> Result<(), NodeError> {
+        match event {
+            Event::Peer(event) => self.on_peer_event(now, event),
+            Event::Client(event) => self.on_client_event(now, event),
+            Event::Outputs(outputs) => {
+                for output in outputs {
+                    self.on_output(now, output)?;
+                }
+            }
+            Event::Tick => self.step(now, Input::Tick),
+            Event::Stop => self.step(now, Input::Stop),
+        }
+        Ok(())
+    }
+
+    fn on_peer_event(&mut self, now: Time, event: PeerEvent) {
+        match event {
+            PeerEvent::Frames { from, messages } => {
+                self.counters.peer_frames.add(messages.len());
+                for message in messages {
+                    self.step(now, Input::Peer { from, message });
+                }
+            }
+            PeerEvent::Heard { node, address } => self.links.on_heard(node, address),
+            PeerEvent::Stranger { cluster, address } => {
+                tracing::debug!(%cluster, %address, "a replica of another cluster was refused");
+                if let Some(ours) = self.gate.cluster().filter(|_| self.progress.is_lone_first()) {
+                    self.work.failed = Some(NodeError::LostIdentity { ours, theirs: cluster, peer: address });
+                }
+            }
+            PeerEvent::Dialed { node, attempt, result } => self.links.on_dialed(node, attempt, result),
+            PeerEvent::Lost { node, attempt } => self.links.on_lost(node, attempt),
+            PeerEvent::Join { member, reached, reply } => {
+                self.counters.joins.add(1);
+                self.work.joins_seen += 1;
+                let join = JoinToken(self.work.joins_seen);
+                // Whoever gave up waiting needs no place.
+                self.work.joins.retain(|_, waiting| !waiting.is_closed());
+                self.work.joins.insert(join, reply);
+                self.step(now, Input::Join { join, member, reached });
+            }
+        }
+    }
+
+    fn on_client_event(&mut self, now: Time, event: ClientEvent) {
+        match event {
+            ClientEvent::Opened { client, outbox } => self.clients.on_opened(client, outbox),
+            ClientEvent::Requests { client, requests, _room } => {
+                self.counters.client_requests.add(requests.len());
+                for request in requests {
+                    self.step(now, Input::Client { client, request });
+                }
+            }
+            ClientEvent::Gone { client } => {
+                self.clients.on_gone(client);
+                self.step(now, Input::ClientGone { client });
+            }
+        }
+    }
+
+    fn on_output(&mut self, now: Time, output: Output) -> Result<(), NodeError> {
+        match output {
+            Output::Applied(mut applied) => {
+                self.counters.slots_applied.add(1);
+                self.progress.on_loaded(mem::take(&mut applied.loaded))?;
+                self.step(now, Input::Applied(applied));
+            }
+            Output::Respond { client, response } => self.clients.respond(client, &response),
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, now: Time, input: Input) {
+        self.replica.step(now, input, &mut self.work.effects);
+    }
+
+    /// Carries out effects until there are none: what becomes durable makes new ones.
+    fn settle(&mut self, now: Time) -> Result<(), NodeError> {
+        loop {
+            let mut effects = mem::take(&mut self.work.effects);
+            for effect in effects.drain(..) {
+                self.carry_out(effect)?;
+            }
+            // Kept for its room.
+            self.work.effects = effects;
+            let durable = self.store.sync()?;
+            let load = self.progress.due_load();
+            if durable == self.work.held.durable() && load.is_none() {
+                return Ok(());
+            }
+            for (to, message) in self.work.held.release(durable) {
+                self.links.send(to, message);
+            }
+            self.step(now, Input::Durable { position: durable });
+            if let Some(load) = load {
+                self.step(now, load);
+            }
+            self.step(now, Input::Flush);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Result<(), NodeError> {
+        match effect {
+            Effect::Persist { position, record } => {
+                self.counters.records.add(1);
+                self.store.append(position, record)?;
+            }
+            Effect::Send { to, message, after } => {
+                if let Some((to, message)) = self.work.held.admit(after, (to, message)) {
+                    self.links.send(to, message);
+                }
+            }
+            Effect::Apply { slot, batch, replies } => self.applying.gather(Job::Apply { slot, batch, replies }),
+            Effect::Query(query) => self.applying.gather(Job::Query(query)),
+            Effect::Describe { client, request, name } => {
+                self.applying.gather(Job::Describe { client, request, name });
+            }
+            Effect::Reply { client, response } => self.clients.respond(client, &response),
+            Effect::JoinReply { join, reply } => {
+                if let Some(waiting) = self.work.joins.remove(&join) {
+                    // A joiner that went has its next try.
+                    let _ = waiting.send(reply);
+                }
+            }
+            Effect::RosterChanged(roster) => self.on_roster_changed(Arc::new(roster)),
+            Effect::Removed { reason } => self.work.failed = Some(NodeError::Removed { reason }),
+            Effect::Stopped => self.work.stopped = true,
+        }
+        Ok(())
+    }
+
+    fn on_roster_changed(&mut self, roster: Arc<Roster>) {
+        self.links.on_roster(&roster);
+        self.progress.on_roster(&roster);
+        self.rosters.send_replace(Some(roster));
+    }
+
+    /// Every open connection, for last words.
+    pub(crate) fn into_outboxes(self) -> Vec<Outbox> {
+        let mut outboxes = self.clients.into_outboxes();
+        outboxes.extend(self.links.into_outboxes());
+        outboxes
+    }
+}
+
+/// Waits for ever without an instant.
+async fn sleep_until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,66 @@
+//! How much the world around a replica holds, and how long it waits. Beyond each somebody waits, is told, or is closed
+//! with a reason; nothing grows without end.
+
+use std::time::Duration;
+
+/// Bursts of peer frames between the readers and the driver; a full queue makes readers of peers wait.
+pub(crate) const PEER_QUEUE_BURSTS_MAX: usize = 256;
+/// Bursts of client requests between the readers and the driver; a full queue makes readers of clients wait.
+pub(crate) const CLIENT_QUEUE_BURSTS_MAX: usize = 1024;
+/// Bytes of client requests between the readers and the driver, arguments and names counted.
+pub(crate) const CLIENT_QUEUE_BYTES_MAX: usize = 64 << 20;
+/// Frames that a reader hands over at a time.
+pub(crate) const READ_BURST_FRAMES_MAX: usize = 256;
+/// Events that the driver takes before it sends what came of them.
+pub(crate) const DRIVER_BURST_EVENTS_MAX: usize = 256;
+/// Jobs at the application beyond which the driver takes no more client requests.
+pub(crate) const APPLICATION_BACKLOG_JOBS_MAX: usize = 8192;
+/// How long the application gathers outputs while it is busy before it hands them over.
+pub(crate) const APPLICATION_OUTPUT_WAIT_MAX: Duration = Duration::from_micros(200);
+/// Stack of the application's thread: objects run on it.
+pub(crate) const APPLICATION_STACK_BYTES: usize = 8 << 20;
+
+/// Client connections open at a time.
+pub(crate) const CLIENTS_MAX: usize = 4096;
+/// Connections of peers open at a time, both members and joiners that are dialed back.
+pub(crate) const PEER_CONNECTIONS_MAX: usize = 128;
+/// Join requests under way at a time.
+pub(crate) const JOINS_MAX: usize = 8;
+/// How long a join request's connection may stay without a request, and a request without an answer.
+pub(crate) const JOIN_CONNECTION_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How long dialing a peer may take.
+pub(crate) const PEER_DIAL_WAIT_MAX: Duration = Duration::from_millis(300);
+/// Shortest pause after a failed dial of a peer.
+pub(crate) const PEER_BACKOFF_MIN: Duration = Duration::from_millis(20);
+/// Longest pause after a failed dial of a peer.
+pub(crate) const PEER_BACKOFF_MAX: Duration = Duration::from_millis(500);
+/// A connection that lasted this long was a good one: the next pause is the shortest again.
+pub(crate) const PEER_GOOD_AFTER: Duration = Duration::from_secs(1);
+/// Messages kept for a peer while it is dialed; the oldest are dropped, and the protocol says them again.
+pub(crate) const DIAL_QUEUE_MESSAGES_MAX: usize = 64;
+/// Addresses learnt from hellos of nodes that are not in the roster.
+pub(crate) const HEARD_ADDRESSES_MAX: usize = 64;
+
+/// How long the leader may take to dial a joiner back.
+pub(crate) const DIAL_BACK_WAIT_MAX: Duration = Duration::from_secs(1);
+/// How long a joiner waits for one answer to its request: time for a dial-back and a decision.
+pub(crate) const JOIN_REPLY_WAIT_MAX: Duration = Duration::from_secs(3);
+/// How long a joiner waits for one connection.
+pub(crate) const JOIN_DIAL_WAIT_MAX: Duration = Duration::from_secs(1);
+/// Pause of a joiner between two rounds over its bootstrap addresses.
+pub(crate) const JOIN_RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// Redirects that a joiner follows before it starts over with its bootstrap addresses.
+pub(crate) const JOIN_REDIRECTS_MAX: usize = 4;
+
+/// How long handing leadership over may take when the replica is stopped.
+pub(crate) const STOP_WAIT_MAX: Duration = Duration::from_secs(3);
+/// How long the last words may take to leave when the replica ends.
+pub(crate) const CLOSE_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// How long one publication of a view plugin may take.
+pub(crate) const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Shortest pause after a failed publication.
+pub(crate) const PUBLISH_BACKOFF_MIN: Duration = Duration::from_millis(500);
+/// Longest pause after a failed publication.
+pub(crate) const PUBLISH_BACKOFF_MAX: Duration = Duration::from_secs(30);

@@ -1,0 +1,105 @@
+//! Three replicas in one process, with real sockets and real objects.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use concoord_node::{Exit, NodeError, ObjectSource, Options, Publishing, Ready, ViewPlugin, run};
+use concoord_wire::NodeId;
+use concoord_wire::member::{Role, Roster};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A view plugin that shows the test what it is told.
+struct Shows(watch::Sender<Option<Arc<Roster>>>);
+
+impl ViewPlugin for Shows {
+    fn name(&self) -> &str {
+        "shows"
+    }
+
+    fn publish(&mut self, roster: Arc<Roster>) -> Publishing<'_> {
+        self.0.send_replace(Some(roster));
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+struct Replica {
+    ready: Ready,
+    rosters: watch::Receiver<Option<Arc<Roster>>>,
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<Result<Exit, NodeError>>,
+}
+
+impl Replica {
+    /// Starts a replica and waits until it serves.
+    async fn start(bootstrap: &[SocketAddr], object: Option<ObjectSource>) -> Replica {
+        let (tell, told) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel();
+        let (show, rosters) = watch::channel(None);
+        let mut options = Options::new("127.0.0.1:0".parse().expect("an address"));
+        options.bootstrap = bootstrap.to_vec();
+        options.object = object;
+        options.on_ready = Some(Box::new(move |ready| tell.send(ready).expect("the test waits")));
+        let ended = tokio::spawn(run(options, async { _ = stopped.await }, vec![Box::new(Shows(show))]));
+        let ready = timeout(SOON, told).await.expect("in time").expect("it serves");
+        Replica { ready, rosters, stop, ended }
+    }
+
+    /// Waits for a roster of which `is_so` holds.
+    async fn sees(&self, what: &str, is_so: impl Fn(&Roster) -> bool) -> Arc<Roster> {
+        let mut rosters = self.rosters.clone();
+        let seen = timeout(SOON, rosters.wait_for(|roster| roster.as_deref().is_some_and(&is_so))).await;
+        match seen {
+            Ok(roster) => roster.expect("the replica runs").clone().expect("checked"),
+            Err(_) => panic!("{} does not see {what}: {:?}", self.ready.node, self.rosters.borrow()),
+        }
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).expect("it runs");
+        let ended = timeout(SOON, self.ended).await.expect("it stops").expect("no panic");
+        assert_eq!(ended.expect("it stops in order"), Exit::Stopped);
+    }
+}
+
+async fn three(object: Option<ObjectSource>) -> Vec<Replica> {
+    let first = Replica::start(&[], object).await;
+    let bootstrap = [first.ready.address];
+    let second = Replica::start(&bootstrap, None).await;
+    let third = Replica::start(&bootstrap, None).await;
+    let replicas = vec![first, second, third];
+    for replica in &replicas {
+        replica.sees("three that vote", |roster| votes(roster) == 3 && roster.leader.is_some()).await;
+    }
+    replicas
+}
+
+fn votes(roster: &Roster) -> usize {
+    roster.members.iter().filter(|member| member.role == Role::Replica).count()
+}
+
+fn leader(replicas: &[Replica]) -> NodeId {
+    let roster = replicas[0].rosters.borrow().clone().expect("it serves");
+    roster.leader.expect("somebody leads")
+}
+
+#[tokio::test]
+async fn three_replicas_form_a_view_and_hand_leadership_over_when_the_leader_stops() {
+    let mut replicas = three(None).await;
+    let first = leader(&replicas);
+    let at = replicas.iter().position(|replica| replica.ready.node == first).expect("one of them");
+    replicas.remove(at).stop().await;
+    for replica in &replicas {
+        let without_it = |roster: &Roster| {
+            roster.leader.is_some_and(|now| now != first) && roster.members.iter().all(|member| member.id != first)
+        };
+        replica.sees("another leader and a view without the old one", without_it).await;
+    }
+    for replica in replicas {
+        replica.stop().await;
+    }
+}
