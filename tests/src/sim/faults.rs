@@ -1,5 +1,7 @@
 //! What goes wrong, and when.
 
+use std::collections::BTreeSet;
+
 use concoord::wire::NodeId;
 use concoord_consensus::io::Input;
 
@@ -66,7 +68,8 @@ impl Coverage {
 /// Faults that last, and the count of all.
 #[derive(Debug, Default)]
 pub struct Faults {
-    slow_disk: bool,
+    /// Whose disk is slow.
+    slow_disks: BTreeSet<NodeId>,
     slow_application: bool,
     /// How often each was exercised.
     pub coverage: Coverage,
@@ -74,8 +77,8 @@ pub struct Faults {
 
 impl Faults {
     /// How long the disk takes.
-    pub fn sync_delay_us(&self, chance: &mut Chance) -> u64 {
-        if self.slow_disk { chance.between(1_000, 60_000) } else { chance.between(20, 1_500) }
+    pub fn sync_delay_us(&self, node: NodeId, chance: &mut Chance) -> u64 {
+        if self.slow_disks.contains(&node) { chance.between(1_000, 200_000) } else { chance.between(20, 1_500) }
     }
 
     /// How long the application takes.
@@ -85,18 +88,26 @@ impl Faults {
 
     /// Nothing is slow any more.
     pub fn end(&mut self) {
-        self.slow_disk = false;
+        self.slow_disks.clear();
         self.slow_application = false;
     }
 }
 
 impl World {
-    /// One fault.
+    /// One fault, or a few at once.
     pub fn inject(&mut self) {
+        self.inject_one();
+        while self.chance.percent(30) {
+            self.inject_one();
+        }
+    }
+
+    fn inject_one(&mut self) {
         let running: Vec<NodeId> =
             self.nodes.values().filter(|node| node.process.is_some()).map(|node| node.id).collect();
         let Some(victim) = self.chance.pick(&running) else { return };
-        let leader = running.iter().copied().find(|id| self.leads(*id));
+        let leaders: Vec<NodeId> = running.iter().copied().filter(|id| self.leads(*id)).collect();
+        let leader = self.chance.pick(&leaders);
         let victim = if self.chance.percent(40) { leader.unwrap_or(victim) } else { victim };
         match self.chance.between(0, 10) {
             0 | 1 => {
@@ -119,7 +130,7 @@ impl World {
             }
             7 => {
                 self.faults.coverage.slow_disks += 1;
-                self.faults.slow_disk = true;
+                self.faults.slow_disks.insert(victim);
             }
             8 => self.disturb_time(victim),
             9 => self.stop(victim),

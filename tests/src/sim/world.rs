@@ -427,7 +427,7 @@ impl World {
         if let Err(violation) = self.checks.appended(id, &record) {
             self.violation.get_or_insert(violation);
         }
-        let delay = self.faults.sync_delay_us(&mut self.chance);
+        let delay = self.faults.sync_delay_us(id, &mut self.chance);
         let node = self.nodes.get_mut(&id).expect("a node that runs");
         node.disk.push(record);
         assert_eq!(node.disk.len() as u64, position.0, "positions number the records");
