@@ -361,6 +361,8 @@ fn a_silent_session_ends_when_a_second_begins_after_its_time_to_live() {
     assert_eq!(gone.replies, [Completed::Gone { session: other }]);
     cluster.stamp = Timestamp(opened.0 + 2 * TTL_US - 1);
     assert_eq!(cluster.call(1, 0, "add"), returned(1), "heard at the last moment of its time to live");
+    cluster.stamp = Timestamp(opened.0 + 3 * TTL_US - 2);
+    assert!(cluster.apply(vec![Command::KeepAlive { session }]).replies.is_empty(), "a call is a sign of life too");
 }
 
 #[test]
@@ -524,13 +526,22 @@ fn the_same_batches_give_the_same_state_and_replies() {
 
 #[test]
 fn different_batches_show_in_the_hash() {
-    let (hash, _) = run(&history("add"), false);
-    for other in ["trap", "park", "none"] {
-        assert_ne!(run(&history(other), false).0, hash, "'{other}' changes the session's reply, if nothing else");
-    }
+    let methods = ["add", "trap", "park", "none"];
+    let hashes = methods.map(|method| run(&history(method), false).0);
+    let distinct = hashes.iter().collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(distinct.len(), methods.len(), "'trap' and 'park' differ in nothing but the session's reply");
+    let hash = hashes[0];
     let whole = history("add");
     assert_ne!(run(&whole[..whole.len() - 1], false).0, hash);
-    let mut application = Application::new(ClusterId(8), Native::default());
-    assert_ne!(application.state_hash(), Application::new(ClusterId(7), Native::default()).state_hash());
-    application.apply(Slot(1), &whole[0], false).unwrap();
+    let hash_of = |cluster: u128, commands: &[Command]| {
+        let mut application = Application::new(ClusterId(cluster), Native::default());
+        let batch = codec::to_bytes(&Batch { stamp: Timestamp(0), commands: commands.to_vec() });
+        application.apply(Slot(1), &batch, false).unwrap();
+        application.state_hash()
+    };
+    assert_ne!(hash_of(7, &[]), hash_of(8, &[]), "clusters");
+    assert_ne!(hash_of(7, &[load("a", b"refused")]), hash_of(7, &[load("b", b"refused")]), "failed loads");
+    assert_ne!(hash_of(7, &[load("a", b"counter")]), hash_of(7, &[load("b", b"counter")]), "names");
+    let open = |nonce| [Command::OpenSession { nonce }];
+    assert_ne!(hash_of(7, &open(1)), hash_of(7, &open(2)), "sessions");
 }

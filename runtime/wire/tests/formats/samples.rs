@@ -1,0 +1,325 @@
+//! Samples: at least one of each variant, with numbers that need more than one byte and text beyond ASCII.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use concoord_wire::abi::{Answer, Event, Invocation, Outcome, Rejection, Reply, Timer, Trigger};
+use concoord_wire::client::{CallError, Consistency, Description, Request, Response};
+use concoord_wire::hello::{Hello, HelloReply, Refusal};
+use concoord_wire::interface::{Argument, Interface, Method, MethodKind, Payload, Type, TypeIndex, Variant};
+use concoord_wire::join::{JoinRefusal, JoinReply, JoinRequest, RetryReason, Welcome};
+use concoord_wire::member::{Member, Role, Roster, RosterMember, Services, Standing, View};
+use concoord_wire::peer::{AcceptedValue, Heartbeat, Message, PeerFrame};
+use concoord_wire::record::{GroupRecord, Record};
+use concoord_wire::value::{Batch, Command, Value, ViewChange, ViewCommand};
+use concoord_wire::{Ballot, CallId, ClusterId, NodeId, ObjectId, Position, SessionId, Slot, Timestamp, ViewId};
+
+use super::{GROUP, variants};
+
+const CLUSTER: ClusterId = ClusterId(u128::MAX - 77);
+const NODE: NodeId = NodeId(0xfedc_ba98_7654_3210);
+const SLOT: Slot = Slot(1 << 40);
+const SESSION: SessionId = SessionId { slot: Slot(70_000), index: 513 };
+const CALL: CallId = CallId { session: SESSION, sequence: 1 << 33 };
+const BALLOT: Ballot = Ballot { view: ViewId(200), round: 300, leader: NODE };
+
+fn v4() -> SocketAddr {
+    "127.0.0.1:14000".parse().expect("an address")
+}
+
+fn v6() -> SocketAddr {
+    "[fe80::17]:14001".parse().expect("an address")
+}
+
+fn bytes() -> Bytes {
+    Bytes::from_static(&[0, 1, 127, 128, 255])
+}
+
+pub(crate) fn hellos() -> Vec<Hello> {
+    vec![
+        Hello { versions: (1, 999), cluster: None, node: None },
+        Hello { versions: (1, 1), cluster: Some(CLUSTER), node: Some((NODE, v6())) },
+    ]
+}
+
+pub(crate) fn hello_replies() -> Vec<HelloReply> {
+    let refusals = variants!(Refusal: Version, OtherCluster, Full; vec![
+        Refusal::Version { min: 2, max: 300 },
+        Refusal::OtherCluster { expected: CLUSTER, actual: ClusterId(3) },
+        Refusal::Full { limit: 1000 },
+    ]);
+    let mut replies = vec![
+        HelloReply::Welcome { version: 1, cluster: Some(CLUSTER), node: NODE },
+        HelloReply::Welcome { version: 1, cluster: None, node: NODE },
+    ];
+    replies.extend(refusals.into_iter().map(HelloReply::Refused));
+    variants!(HelloReply: Welcome, Refused; replies)
+}
+
+pub(crate) fn requests() -> Vec<Request> {
+    let levels = variants!(Consistency: Linearizable, Stale; vec![Consistency::Linearizable, Consistency::Stale]);
+    let mut requests = vec![
+        Request::OpenSession { nonce: u128::MAX / 3 },
+        Request::KeepAlive { session: SESSION },
+        Request::CloseSession { session: SESSION },
+        Request::Call { call: CALL, floor: 900, object: ObjectId(500), method: "zähle".into(), arguments: bytes() },
+        Request::Describe { request: 4000, name: None },
+        Request::Describe { request: 4000, name: Some("counter".into()) },
+        Request::View { request: u64::MAX },
+        Request::Ping { request: 0 },
+    ];
+    requests.extend(levels.into_iter().map(|consistency| Request::Query {
+        request: 200,
+        object: ObjectId(1),
+        method: "getvalue".into(),
+        arguments: Bytes::new(),
+        consistency,
+    }));
+    variants!(Request: OpenSession, KeepAlive, CloseSession, Call, Query, Describe, View, Ping; requests)
+}
+
+pub(crate) fn responses() -> Vec<Response> {
+    let mut responses = vec![
+        Response::SessionOpened { nonce: 12, result: Ok(SESSION) },
+        Response::SessionGone { session: SESSION },
+        Response::Queried { request: 300, result: Err(CallError::NotLeader { leader: None }) },
+        Response::Described {
+            request: 1,
+            result: Ok(Description { object: ObjectId(1), name: "counter".into(), interface: bytes(), loaded: SLOT }),
+        },
+        Response::View { request: 1, roster: roster() },
+        Response::Pong { request: 129 },
+    ];
+    responses.extend(answers().into_iter().map(|answer| Response::Called { call: CALL, result: Ok(answer) }));
+    responses.extend(call_errors().into_iter().map(|error| Response::Called { call: CALL, result: Err(error) }));
+    variants!(Response: SessionOpened, SessionGone, Called, Queried, Described, View, Pong; responses)
+}
+
+fn answers() -> Vec<Answer> {
+    let rejections = variants!(Rejection: UnknownMethod, Arguments; vec![
+        Rejection::UnknownMethod,
+        Rejection::Arguments("zu wenig für «add»".into()),
+    ]);
+    let mut answers = vec![Answer::Returned(vec![200; 300]), Answer::Failed(vec![])];
+    answers.extend(rejections.into_iter().map(Answer::Rejected));
+    variants!(Answer: Returned, Failed, Rejected; answers)
+}
+
+fn call_errors() -> Vec<CallError> {
+    let (object, method) = (String::from("counter"), String::from("add"));
+    let existing = vec!["a".into(), String::new()];
+    variants!(CallError:
+        NotLeader, Busy, TooLarge, UnknownObject, UnknownMethod, WrongKind, SessionGone, Acknowledged, Trapped,
+        Misbehaved, NotServing;
+        vec![
+            CallError::NotLeader { leader: Some(v4()) },
+            CallError::Busy { what: "queue".into(), limit: 1 << 20 },
+            CallError::TooLarge { what: "arguments".into(), size: 1 << 30, limit: 1 << 20 },
+            CallError::UnknownObject { name: "x".into(), existing: existing.clone() },
+            CallError::UnknownMethod { object: object.clone(), method: method.clone(), existing },
+            CallError::WrongKind { object: object.clone(), method: method.clone(), is_query: true },
+            CallError::SessionGone { session: SESSION },
+            CallError::Acknowledged { call: CALL, floor: u64::MAX },
+            CallError::Trapped { object: object.clone(), method: method.clone(), message: "overflow".into() },
+            CallError::Misbehaved { object, method, why: "parked".into() },
+            CallError::NotServing { why: "not yet".into() },
+        ]
+    )
+}
+
+fn roster() -> Roster {
+    let roles = variants!(Role: Replica, Learner, Witness; vec![Role::Replica, Role::Learner, Role::Witness]);
+    let member = |role| RosterMember { id: NODE, address: v6(), role, services: Services(u32::MAX), live: true };
+    Roster {
+        cluster: CLUSTER,
+        view: ViewId(300),
+        leader: Some(NODE),
+        members: roles.into_iter().map(member).collect(),
+        revision: SLOT,
+        decided: SLOT,
+        reporter: NODE,
+    }
+}
+
+fn members() -> Vec<Member> {
+    let standings = variants!(Standing: Voter, Learner; vec![
+        Standing::Voter,
+        Standing::Learner { replaces: None },
+        Standing::Learner { replaces: Some(NODE) },
+    ]);
+    let member =
+        |(id, standing)| Member { id: NodeId(id), address: v4(), services: Services::DNS, volatile: id == 2, standing };
+    (1..).zip(standings).map(member).collect()
+}
+
+fn view() -> View {
+    View { id: ViewId(300), members: members().into_iter().map(|member| (member.id, member)).collect() }
+}
+
+fn values() -> Vec<Value> {
+    let changes = variants!(ViewChange: Add, Promote, Remove; vec![
+        ViewChange::Add(members().remove(0)),
+        ViewChange::Promote(NODE),
+        ViewChange::Remove(NODE),
+    ]);
+    let mut values = vec![Value::Noop, Value::Batch(bytes())];
+    values.extend(changes.into_iter().map(|change| Value::View(ViewCommand { based_on: ViewId(129), change })));
+    variants!(Value: Noop, Batch, View; values)
+}
+
+pub(crate) fn peer_frames() -> Vec<PeerFrame> {
+    let accepted = values().into_iter().map(|value| AcceptedValue { slot: SLOT, ballot: BALLOT, value }).collect();
+    let mut messages = vec![
+        Message::Prepare { ballot: BALLOT, decided: SLOT },
+        Message::Promise { ballot: BALLOT, decided: Slot::ZERO, accepted },
+        Message::Accepted { ballot: BALLOT, slot: SLOT },
+        Message::Reject { promised: BALLOT, decided: SLOT },
+        Message::Heartbeat(Heartbeat {
+            round: 400,
+            leading: Some(BALLOT),
+            hears: None,
+            connected: true,
+            decided: SLOT,
+        }),
+        Message::HeartbeatReply { round: 400, ballot: Some(BALLOT), decided: SLOT },
+        Message::Fetch { from: SLOT },
+        Message::Entries { first: SLOT, values: values(), decided: SLOT },
+        Message::ReadIndex { request: 130 },
+        Message::ReadIndexReply { request: 130, index: Some(SLOT) },
+        Message::ReadIndexReply { request: 130, index: None },
+        Message::HandOver,
+        Message::Leave,
+    ];
+    let accept = |value| Message::Accept { ballot: BALLOT, slot: SLOT, value, decided: Slot(5) };
+    messages.extend(values().into_iter().map(accept));
+    let messages = variants!(Message:
+        Prepare, Promise, Accept, Accepted, Reject, Heartbeat, HeartbeatReply, Fetch, Entries, ReadIndex,
+        ReadIndexReply, HandOver, Leave;
+        messages
+    );
+    messages.into_iter().map(|message| PeerFrame { from: NODE, to: NodeId(2), message }).collect()
+}
+
+pub(crate) fn join_requests() -> Vec<JoinRequest> {
+    members().into_iter().map(|member| JoinRequest { member }).collect()
+}
+
+pub(crate) fn join_replies() -> Vec<JoinReply> {
+    let reasons = variants!(RetryReason: NoLeader, Busy, AddressTaken; vec![
+        RetryReason::NoLeader,
+        RetryReason::Busy,
+        RetryReason::AddressTaken { holder: NODE, address: v4() },
+    ]);
+    let refusals = variants!(JoinRefusal: Unreachable, Full; vec![
+        JoinRefusal::Unreachable { address: v6(), why: "timed out".into() },
+        JoinRefusal::Full { limit: 32 },
+    ]);
+    let members = vec![(NODE, v4()), (NodeId(1), v6())];
+    let mut replies = vec![
+        JoinReply::Accepted(Welcome { cluster: CLUSTER, genesis: view(), members }),
+        JoinReply::Redirect { leader: v4() },
+    ];
+    replies.extend(reasons.into_iter().map(JoinReply::Retry));
+    replies.extend(refusals.into_iter().map(JoinReply::Refused));
+    variants!(JoinReply: Accepted, Redirect, Retry, Refused; replies)
+}
+
+pub(crate) fn group_records() -> Vec<GroupRecord> {
+    let mut records = vec![
+        Record::Start { cluster: CLUSTER, node: NODE, genesis: view() },
+        Record::Promised(BALLOT),
+        Record::Decided(SLOT),
+    ];
+    records.extend(values().into_iter().map(|value| Record::Accepted { slot: SLOT, ballot: BALLOT, value }));
+    let records = variants!(Record: Start, Promised, Accepted, Decided; records);
+    records.into_iter().map(|record| GroupRecord { group: GROUP, record }).collect()
+}
+
+pub(crate) fn batch() -> Batch {
+    let commands = variants!(Command: OpenSession, KeepAlive, CloseSession, Call, Load; vec![
+        Command::OpenSession { nonce: u128::MAX },
+        Command::KeepAlive { session: SESSION },
+        Command::CloseSession { session: SESSION },
+        Command::Call { call: CALL, floor: 7, object: ObjectId(1), method: "größer".into(), arguments: bytes() },
+        Command::Load { name: "counter".into(), module: Bytes::from(vec![3; 200]), arguments: Bytes::new() },
+    ]);
+    Batch { stamp: Timestamp(1 << 50), commands }
+}
+
+pub(crate) fn invocations() -> Vec<Invocation<'static>> {
+    let triggers = variants!(Trigger: Init, Call, Cancelled, SessionClosed, Timer; vec![
+        Trigger::Init,
+        Trigger::Call { method: "größer" },
+        Trigger::Cancelled { call: CALL },
+        Trigger::SessionClosed { session: SESSION },
+        Trigger::Timer { token: u64::MAX },
+    ]);
+    let invocation = |trigger| Invocation {
+        position: Position(1 << 48),
+        now: Timestamp(1 << 50),
+        seed: u64::MAX - 1,
+        call: Some(CALL),
+        caller: None,
+        trigger,
+    };
+    triggers.into_iter().map(invocation).collect()
+}
+
+pub(crate) fn outcomes() -> Vec<Outcome> {
+    let mut replies = vec![Reply::None, Reply::Parked];
+    replies.extend(answers().into_iter().map(Reply::Now));
+    let replies = variants!(Reply: None, Now, Parked; replies);
+    let outcome = |reply| Outcome {
+        reply,
+        answered: answers().into_iter().map(|answer| (CALL, answer)).collect(),
+        events: vec![Event { topic: "held".into(), payload: vec![255; 3] }],
+        timers: vec![Timer { token: 1 << 20, due: Timestamp(1 << 50) }],
+        log: vec!["woke".into(), String::new()],
+    };
+    replies.into_iter().map(outcome).collect()
+}
+
+pub(crate) fn interface() -> Interface {
+    let field = |name: &str, ty| Argument { name: name.into(), ty: TypeIndex(ty) };
+    let variant = |name: &str, payload| Variant { name: name.into(), payload };
+    let payloads = variants!(Payload: Unit, Newtype, Tuple, Struct; vec![
+        Payload::Unit,
+        Payload::Newtype(TypeIndex(0)),
+        Payload::Tuple(vec![TypeIndex(0), TypeIndex(1)]),
+        Payload::Struct(vec![field("a", 2)]),
+    ]);
+    let types = variants!(Type:
+        Bool, I8, I16, I32, I64, I128, U8, U16, U32, U64, U128, F32, F64, Char, String, Bytes, Unit, Option, Seq,
+        Tuple, Map, Struct, Enum;
+        vec![
+            Type::Bool, Type::I8, Type::I16, Type::I32, Type::I64, Type::I128, Type::U8, Type::U16, Type::U32,
+            Type::U64, Type::U128, Type::F32, Type::F64, Type::Char, Type::String, Type::Bytes, Type::Unit,
+            Type::Option(TypeIndex(3)),
+            Type::Seq(TypeIndex(14)),
+            Type::Tuple(vec![TypeIndex(0), TypeIndex(1)]),
+            Type::Map { key: TypeIndex(14), value: TypeIndex(4) },
+            Type::Struct { name: "Job".into(), fields: vec![field("x", 1), field("größe", 2)] },
+            Type::Enum {
+                name: "State".into(),
+                variants: payloads.into_iter().map(|payload| variant("V", payload)).collect(),
+            },
+        ]
+    );
+    let kinds = variants!(MethodKind: Query, Update; vec![MethodKind::Query, MethodKind::Update]);
+    let method = |(name, kind): (&str, MethodKind)| Method {
+        name: name.into(),
+        doc: "Tut etwas für Jobs.".into(),
+        kind,
+        arguments: vec![field("job", 21)],
+        result: TypeIndex(16),
+        error: (kind == MethodKind::Update).then_some(TypeIndex(22)),
+    };
+    Interface {
+        name: "Jobs".into(),
+        version: "1.2.3".into(),
+        doc: String::new(),
+        types,
+        init: vec![field("limit", 8)],
+        methods: ["get", "put"].into_iter().zip(kinds).map(method).collect(),
+    }
+}
