@@ -41,15 +41,15 @@ no Rust compiler here can build for wasm32-unknown-unknown; install one of
 
 /// A module that was built.
 #[derive(Debug)]
-pub struct Built {
+pub(crate) struct Built {
     /// The crate's name without `concoord-object-`, such as `counter`.
-    pub name: String,
+    pub(crate) name: String,
     /// The module.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// Its length.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
     /// What built it.
-    pub toolchain: Toolchain,
+    pub(crate) toolchain: Toolchain,
 }
 
 /// Builds the crate in `crate_dir` and writes its module to `out`, by default `object/<name>.wasm` in the target
@@ -57,7 +57,7 @@ pub struct Built {
 ///
 /// # Errors
 /// When there is no crate, no compiler for it (the message says what to install), or the crate does not build.
-pub fn build(crate_dir: &Path, out: Option<&Path>) -> Result<Built> {
+pub(crate) fn build(crate_dir: &Path, out: Option<&Path>) -> Result<Built> {
     let source = Source::read(crate_dir)?;
     let toolchain = Toolchain::find(&source.directory)?;
     let artifact = toolchain.compile(&source)?;
@@ -119,7 +119,7 @@ impl Source {
 /// A compiler, a standard library and a linker for modules. Prints as `dist/TOOLCHAIN` records it: where two print
 /// alike, the same source gives the same bytes.
 #[derive(Clone, Debug)]
-pub struct Toolchain {
+pub(crate) struct Toolchain {
     rustc: PathBuf,
     /// `rustc -vV`.
     version: String,
@@ -144,7 +144,7 @@ impl Toolchain {
     ///
     /// # Errors
     /// When there is none; the message says what to install.
-    pub fn find(directory: &Path) -> Result<Toolchain> {
+    pub(crate) fn find(directory: &Path) -> Result<Toolchain> {
         let compilers = [std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()), "/usr/bin/rustc".into()];
         let library = |library| compilers.iter().find_map(|rustc| Toolchain::with(rustc, library, directory));
         library(Library::Installed).or_else(|| library(Library::Source)).context(MISSING)

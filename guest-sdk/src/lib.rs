@@ -38,6 +38,9 @@
 //! - Types in arguments, results and state have one size and one order everywhere: fixed-width integers, `String`,
 //!   `Vec`, `Option`, `BTreeMap`, and your own types marked `#[concoord::data]`. The macros refuse what has not.
 //!
+//! The crate needs this one as its only dependency: `concoord object build` compiles any library crate. Its exports have
+//! fixed names, which Rust counts as unsafe: a crate may deny `unsafe_code` but not forbid it.
+//!
 //! Compiled for `wasm32` the object exports the ABI of [`wire::abi`]. On the host the same crate gives `CounterProxy`,
 //! whose async methods call a replicated counter through any [`Caller`], and [`Object`], through which tests and the
 //! simulation run the object natively.

@@ -145,7 +145,7 @@ impl<'a> Arguments<'a> {
     pub fn finish(self) -> Result<(), Rejection> {
         match self.unread.len() {
             0 => Ok(()),
-            left => Err(Rejection::Arguments(format!("{left} bytes left over after {} arguments", self.taken))),
+            left => Err(Rejection::Arguments(format!("{} taken, bytes left over: {left}", self.taken))),
         }
     }
 }

@@ -141,7 +141,7 @@ fn arguments_that_do_not_fit_are_rejected_by_name_and_change_nothing() {
     let cut = rejected(bank.call("change", &to_bytes(&("ann",))));
     assert_eq!(cut, "wrong arguments: argument 2 'amount': Hit the end of buffer, expected more data");
     let long = rejected(bank.call("change", &to_bytes(&("ann", 1i64, 2u8))));
-    assert_eq!(long, "wrong arguments: 1 bytes left over after 2 arguments");
+    assert_eq!(long, "wrong arguments: 2 taken, bytes left over: 1");
     assert_eq!(rejected(bank.call("note", &[])), "no such method");
     assert_eq!(bank, self::bank());
 }

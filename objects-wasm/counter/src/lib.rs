@@ -71,7 +71,7 @@ mod tests {
         let mut counter = Counter::default();
         assert_eq!(call(&mut counter, "reset"), Answer::Rejected(Rejection::UnknownMethod));
         let surplus = counter.call("increment", &[1, 2]);
-        let why = "2 bytes left over after 0 arguments".into();
+        let why = "0 taken, bytes left over: 2".into();
         assert_eq!(surplus, Answer::Rejected(Rejection::Arguments(why)));
         assert_eq!(counter.getvalue(), 0);
     }

@@ -88,7 +88,7 @@ pub enum Problem {
     #[error("malformed {0}")]
     Malformed(String),
     /// Bytes after the value.
-    #[error("{0} bytes left over")]
+    #[error("bytes left over: {0}")]
     Trailing(usize),
 }
 

@@ -215,7 +215,7 @@ fn arguments_are_named() {
     assert_eq!(cut.to_string(), "argument 2 'other'.note: the bytes end within option");
     let longer = [bytes.as_slice(), &[0]].concat();
     let longer = decode_arguments(&interface, &arguments, &longer).expect_err("longer");
-    assert_eq!(longer.to_string(), "arguments: 1 bytes left over");
+    assert_eq!(longer.to_string(), "arguments: bytes left over: 1");
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn malformed_bytes_say_where_and_what() {
         (malformed::<Vec<u32>>(&[2, 1]), "value[1]: the bytes end within u32"),
         (malformed::<Shape>(&[4]), "value: malformed Shape: it has no variant 4"),
         (malformed::<Shape>(&[2, 1]), "value.Box[1]: the bytes end within i16"),
-        (malformed::<u8>(&[1, 2, 3]), "value: 2 bytes left over"),
+        (malformed::<u8>(&[1, 2, 3]), "value: bytes left over: 2"),
         (
             malformed::<BTreeMap<String, u8>>(&[2, 1, b'k', 1, 1, b'k', 2]),
             "value: malformed map: key 'k' stands in it twice",
