@@ -1,1 +1,46 @@
-fn main() {}
+//! The `concoord` command: wiring and printing only. What is decided, is decided in the crates under `runtime`.
+//!
+//! Exit code 0 for success, 2 when the command line does not parse, 1 for every other failure. Errors are one line on
+//! standard error.
+
+mod args;
+mod bench;
+mod build;
+mod builtin;
+mod call;
+mod completions;
+mod connect;
+mod demo;
+mod duration;
+mod logging;
+mod object;
+mod print;
+mod replica;
+mod signature;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Replica(arguments) => replica::run(arguments),
+        Command::Call(arguments) => call::run(&arguments),
+        Command::View(arguments) => view::run(&arguments),
+        Command::Object(arguments) => object::run(arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<print::ReaderGone>() => ExitCode::SUCCESS,
+        Err(error) => {
+            print::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

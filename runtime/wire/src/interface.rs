@@ -250,7 +250,8 @@ fn within(what: &'static str, found: usize, limit: usize) -> Result<(), Interfac
 
 impl Type {
     /// The types it is made of.
-    fn parts(&self) -> Vec<TypeIndex> {
+    #[must_use]
+    pub fn parts(&self) -> Vec<TypeIndex> {
         let fields = |fields: &[Argument]| fields.iter().map(|field| field.ty).collect();
         match self {
             Type::Option(part) | Type::Seq(part) => vec![*part],

@@ -1,0 +1,78 @@
+//! The command line as a whole. What a command takes stands in the file of that command.
+
+use clap::{Parser, Subcommand};
+
+use crate::{bench, call, completions, demo, object, replica, view};
+
+/// Replicates an object: every replica runs the same method calls in the same order, so clients see one object that
+/// survives crashes.
+///
+/// Start a replica, start another that joins it, and call the object:
+///
+///   concoord replica -o counter
+///   concoord replica -o counter -b 127.0.0.1:14000
+///   concoord call -c "127.0.0.1:14000, 127.0.0.1:14001" increment
+#[derive(Parser, Debug)]
+#[command(name = "concoord", version, arg_required_else_help = true, verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    Replica(replica::Arguments),
+    Call(call::Arguments),
+    View(view::Arguments),
+    Object(object::Arguments),
+    Demo(demo::Arguments),
+    Bench(bench::Arguments),
+    Completions(completions::Arguments),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_first_lines_of_the_guide_parse() {
+        for line in [
+            "concoord replica -o concoord.object.counter.Counter -a 127.0.0.1 -p 14000",
+            "concoord replica -o concoord.object.counter.Counter -b 127.0.0.1:14000 -a 127.0.0.1 -p 14001",
+            "concoord replica --objectname counter --addr 127.0.0.1 --port 14000 --boot 127.0.0.1:14001 --debug",
+            "concoord call increment",
+            "concoord call account.deposit 5 -3",
+        ] {
+            let parsed = Arguments::try_parse_from(line.split(' '));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.expect_err("not ok"));
+        }
+        let quoted = ["concoord", "call", "-c", "127.0.0.1:14000, 127.0.0.1:14001", "increment"];
+        assert!(Arguments::try_parse_from(quoted).is_ok());
+    }
+
+    #[test]
+    fn what_does_not_parse_has_exit_code_2() {
+        for line in
+            ["concoord frobnicate", "concoord replica -a 127.0.0.1", "concoord call", "concoord demo --replicas 2"]
+        {
+            let error = Arguments::try_parse_from(line.split(' ')).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_program_in_the_readme_is_the_example() {
+        let (_, program) =
+            include_str!("../examples/counter.rs").split_once("\n\n").expect("a doc line, then the program");
+        assert!(include_str!("../../README.md").contains(program));
+    }
+}

@@ -1,0 +1,102 @@
+//! The standard objects that come with the command, and what `-o` may name.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use concoord_wire::limits::MODULE_BYTES_MAX;
+
+/// A standard object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Builtin {
+    /// Its name, also the name it gets in a cluster.
+    pub(crate) name: &'static str,
+    /// The name under which users of the predecessor know it.
+    dotted_name: &'static str,
+    /// The Wasm module.
+    pub(crate) module: &'static [u8],
+}
+
+/// All standard objects.
+const BUILTINS: [Builtin; 1] = [Builtin {
+    name: "counter",
+    dotted_name: "concoord.object.counter.Counter",
+    module: include_bytes!("../../objects-wasm/dist/counter.wasm"),
+}];
+
+/// The standard object with this name, short or dotted.
+pub(crate) fn find(name: &str) -> Option<Builtin> {
+    BUILTINS.into_iter().find(|builtin| builtin.name == name || builtin.dotted_name == name)
+}
+
+/// A module, and the name it goes by.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// Name for the cluster: that of the standard object, or the file's without its extension.
+    pub(crate) name: String,
+    /// The module's bytes, unchecked.
+    pub(crate) module: Vec<u8>,
+}
+
+/// What `given` names: a standard object, or else a file.
+///
+/// # Errors
+/// When it is neither.
+pub(crate) fn resolve(given: &str) -> anyhow::Result<Source> {
+    if let Some(builtin) = find(given) {
+        return Ok(Source { name: builtin.name.into(), module: builtin.module.into() });
+    }
+    let path = Path::new(given);
+    let module = match read_module(path) {
+        Err(error) if is_not_found(&error) => bail!(
+            "no object '{given}': there is no such file, and the built-in objects are {}",
+            BUILTINS.map(|builtin| builtin.name).join(", ")
+        ),
+        read => read?,
+    };
+    let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("object").to_owned();
+    Ok(Source { name, module })
+}
+
+/// Reads a module's file, up to the size that any replica would take.
+///
+/// # Errors
+/// What the system says, or that the file is too large.
+pub(crate) fn read_module(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let shown = path.display();
+    let bytes = fs::metadata(path).with_context(|| format!("can't read {shown}"))?.len();
+    if bytes > MODULE_BYTES_MAX as u64 {
+        bail!("{shown}: {bytes} bytes, but a module has at most {MODULE_BYTES_MAX}");
+    }
+    fs::read(path).with_context(|| format!("can't read {shown}"))
+}
+
+fn is_not_found(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_predecessors_name_finds_the_same_object() {
+        let dotted = resolve("concoord.object.counter.Counter").expect("built in");
+        assert_eq!((dotted.name.as_str(), dotted.module), ("counter", resolve("counter").expect("built in").module));
+    }
+
+    #[test]
+    fn what_is_neither_built_in_nor_a_file_is_named_with_what_there_is() {
+        let error = resolve("concoord.object.counter.Conter").expect_err("no such object").to_string();
+        assert!(error.contains("'concoord.object.counter.Conter'"), "{error}");
+        assert!(error.contains("no such file"), "{error}");
+        assert!(error.contains("counter"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_is_no_module() {
+        let error = resolve("/").expect_err("a directory");
+        assert!(crate::print::one_line(&error).starts_with("can't read /: "), "{error:#}");
+    }
+}

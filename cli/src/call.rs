@@ -1,0 +1,210 @@
+//! `concoord call`: one call of one method, from JSON to JSON.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use concoord_wire::abi::Answer;
+use concoord_wire::client::Consistency;
+use concoord_wire::interface::{Argument, Interface, Method, MethodKind, Type};
+use concoord_wire::json;
+use serde_json::Value;
+
+use crate::connect::{self, Connect};
+use crate::{duration, print, signature};
+
+/// Call a method of an object
+///
+/// Prints the result as JSON, null for nothing. An error that the method returns is printed on standard error with exit
+/// code 1. A call that got no answer is retried with the same id until the timeout, so it is executed at most once.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    connect: Connect,
+
+    /// The method, and before it the object unless the cluster has only one
+    #[arg(value_name = "[OBJECT.]METHOD")]
+    target: String,
+
+    /// Arguments as JSON; a word that is no JSON is a string
+    #[arg(value_name = "JSON", allow_negative_numbers = true)]
+    arguments: Vec<String>,
+
+    /// How long it may take in all, retries included
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
+    timeout: Duration,
+
+    /// Let a query be answered from what the asked replica has, without asking the others [default: off]
+    #[arg(long)]
+    stale: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let result = connect::runtime()?.block_on(call(arguments))?;
+    print::json(&result)
+}
+
+async fn call(arguments: &Arguments) -> anyhow::Result<Value> {
+    let target = Target::parse(&arguments.target);
+    let deadline = Instant::now() + arguments.timeout;
+    let left = || deadline.saturating_duration_since(Instant::now());
+    let client = arguments.connect.client_within(arguments.timeout).await?;
+    let described = connect::describe(&client.with_timeout(left()), target.object).await?;
+    let (object, interface) = (described.name.as_str(), &described.interface);
+    let method = target.method(object, interface)?;
+    let encoded = encode(interface, method, &arguments.arguments)?;
+    let consistency = if arguments.stale { Consistency::Stale } else { Consistency::Linearizable };
+    let client = client.with_timeout(left());
+    let answer = match method.kind {
+        MethodKind::Update if arguments.stale => bail!("{object}.{} is an update: --stale is for queries", method.name),
+        MethodKind::Update => client.call(Some(object), &method.name, encoded).await,
+        MethodKind::Query => client.query(Some(object), &method.name, encoded, consistency).await,
+    };
+    let result = decode(object, interface, method, &answer?);
+    client.close().await;
+    result
+}
+
+/// What is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Target<'a> {
+    /// `None`: the cluster's first object.
+    pub(crate) object: Option<&'a str>,
+    method: &'a str,
+}
+
+impl<'a> Target<'a> {
+    /// Reads `[OBJECT.]METHOD`; the object's name may have dots of its own.
+    pub(crate) fn parse(text: &'a str) -> Target<'a> {
+        match text.rsplit_once('.') {
+            Some((object, method)) => Target { object: Some(object), method },
+            None => Target { object: None, method: text },
+        }
+    }
+
+    /// The method in the object's interface.
+    ///
+    /// # Errors
+    /// When the object has none of this name; says which it has.
+    pub(crate) fn method<'i>(&self, object: &str, interface: &'i Interface) -> anyhow::Result<&'i Method> {
+        let Some(method) = interface.method(self.method) else {
+            let existing: Vec<_> = interface.methods.iter().map(|method| method.name.as_str()).collect();
+            bail!("{object} has no method '{}'; it has {}", self.method, existing.join(", "));
+        };
+        Ok(method)
+    }
+}
+
+/// Postcard of the arguments as given on the command line.
+///
+/// # Errors
+/// When their number or their types are not what the method takes; names the method as it is.
+pub(crate) fn encode(interface: &Interface, method: &Method, words: &[String]) -> anyhow::Result<Vec<u8>> {
+    // Arguments are paired with words as far as both go; that there are too few or too many is told with the rest.
+    let words = words.iter().enumerate();
+    let values = words.map(|(index, word)| value(interface, method.arguments.get(index), word));
+    let values = values.collect::<anyhow::Result<Vec<_>>>()?;
+    json::encode_arguments(interface, &method.arguments, &values)
+        .with_context(|| format!("wrong arguments for {}", signature::method(interface, method)))
+}
+
+/// One word as JSON. What the interface says is a string needs no quotes, and neither does a word that is no JSON.
+fn value(interface: &Interface, argument: Option<&Argument>, word: &str) -> anyhow::Result<Value> {
+    let wants_string = argument.is_some_and(|argument| json::is_string(interface, argument.ty));
+    let is_optional = argument.is_some_and(|argument| matches!(interface.ty(argument.ty), Type::Option(_)));
+    match serde_json::from_str::<Value>(word) {
+        Ok(Value::Null) if is_optional => Ok(Value::Null),
+        Ok(value) if value.is_string() || !wants_string => Ok(value),
+        // It begins like JSON, so it was meant to be some.
+        Err(error) if !wants_string && word.starts_with(['{', '[', '"']) => bail!("'{word}' is not JSON: {error}"),
+        _ => Ok(Value::String(word.into())),
+    }
+}
+
+/// The result of a method as JSON.
+///
+/// # Errors
+/// The method's own error, or that the object rejected the call, or that the answer is not of the method's type.
+pub(crate) fn decode(object: &str, interface: &Interface, method: &Method, answer: &Answer) -> anyhow::Result<Value> {
+    let name = &method.name;
+    match answer {
+        Answer::Returned(bytes) => Ok(json::decode(interface, method.result, bytes)?),
+        Answer::Failed(bytes) => match method.error {
+            Some(error) => bail!("{object}.{name} failed: {}", json::decode(interface, error, bytes)?),
+            None => bail!("{object}.{name} failed, although its interface knows no error"),
+        },
+        Answer::Rejected(why) => bail!("{object}.{name} did not run: {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use concoord_wire::interface::TypeIndex;
+
+    use super::*;
+
+    /// `put(key: String, value: i64, tags: Option<String>) -> i64`
+    fn interface() -> Interface {
+        let argument = |name: &str, ty| Argument { name: name.into(), ty: TypeIndex(ty) };
+        Interface {
+            name: "Kv".into(),
+            version: "1.0.0".into(),
+            doc: String::new(),
+            types: vec![Type::String, Type::I64, Type::Option(TypeIndex(0))],
+            init: Vec::new(),
+            methods: vec![Method {
+                name: "put".into(),
+                doc: String::new(),
+                kind: MethodKind::Update,
+                arguments: vec![argument("key", 0), argument("value", 1), argument("tag", 2)],
+                result: TypeIndex(1),
+                error: Some(TypeIndex(0)),
+            }],
+        }
+    }
+
+    fn encoded(words: &[&str]) -> anyhow::Result<Vec<u8>> {
+        let interface = interface();
+        encode(&interface, &interface.methods[0], &words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn words_are_strings_where_strings_are_wanted() {
+        let quoted = encoded(&[r#""7""#, "-5", "null"]).expect("encodes");
+        assert_eq!(quoted, [1, b'7', 9, 0]);
+        assert_eq!(encoded(&["7", "-5", "null"]).expect("encodes"), quoted);
+        assert_eq!(encoded(&["null", "-5", "null"]).expect("encodes"), [4, b'n', b'u', b'l', b'l', 9, 0]);
+        assert_eq!(encoded(&["[7", "-5", "blue"]).expect("encodes"), [2, b'[', b'7', 9, 1, 4, b'b', b'l', b'u', b'e']);
+    }
+
+    #[test]
+    fn wrong_arguments_name_the_method() {
+        let shown = |words: &[&str]| print::one_line(&encoded(words).expect_err("wrong"));
+        let put = "wrong arguments for put(key: String, value: i64, tag: Option<String>) -> Result<i64, String>";
+        assert_eq!(shown(&["7"]), format!("{put}: takes 3 arguments, 1 given"));
+        assert_eq!(
+            shown(&["7", "1", "null", "[", "5"]),
+            "'[' is not JSON: EOF while parsing a list at line 1 column 1"
+        );
+        let type_error = shown(&["7", "seven", "null"]);
+        assert!(type_error.starts_with(put) && type_error.contains("argument 2 'value'"), "{type_error}");
+        assert!(shown(&["7", "[5", "null"]).starts_with("'[5' is not JSON: "));
+    }
+
+    #[test]
+    fn answers_become_json_or_errors() {
+        let interface = interface();
+        let decoded = |answer| decode("kv", &interface, &interface.methods[0], &answer);
+        assert_eq!(decoded(Answer::Returned(vec![9])).expect("a result"), -5);
+        let failed = decoded(Answer::Failed(vec![2, b'n', b'o'])).expect_err("the method's error").to_string();
+        assert_eq!(failed, r#"kv.put failed: "no""#);
+        assert!(decoded(Answer::Returned(vec![])).is_err());
+    }
+
+    #[test]
+    fn targets_split_at_the_last_dot() {
+        assert_eq!(Target::parse("increment"), Target { object: None, method: "increment" });
+        assert_eq!(Target::parse("a.b.put"), Target { object: Some("a.b"), method: "put" });
+        let error = Target::parse("kv.get").method("kv", &interface()).expect_err("no such method").to_string();
+        assert_eq!(error, "kv has no method 'get'; it has put");
+    }
+}

@@ -1,0 +1,83 @@
+//! How a command reaches a cluster.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use concoord_client::{Client, ClientError, Options};
+use concoord_wire::interface::Interface;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::replica::PORT_DEFAULT;
+
+/// Which cluster.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Connect {
+    /// Replicas of the cluster, as address:port separated by commas; any living one is enough
+    /// [default: 127.0.0.1:14000]
+    #[arg(short, long, value_name = "ADDRS", env = "CONCOORD_CONNECT")]
+    connect: Option<String>,
+}
+
+impl Connect {
+    /// Whether the cluster was named, on the command line or in the environment.
+    pub(crate) fn is_given(&self) -> bool {
+        self.connect.is_some()
+    }
+
+    /// The addresses as the client takes them.
+    pub(crate) fn addresses(&self) -> String {
+        self.connect.clone().unwrap_or_else(|| format!("127.0.0.1:{PORT_DEFAULT}"))
+    }
+
+    /// Connects, with the client's own time-outs.
+    ///
+    /// # Errors
+    /// When no replica answers.
+    pub(crate) async fn client(&self) -> anyhow::Result<Client> {
+        client(&self.addresses()).await
+    }
+
+    /// Connects; neither that nor any request takes longer than `timeout`.
+    ///
+    /// # Errors
+    /// When no replica answers.
+    pub(crate) async fn client_within(&self, timeout: Duration) -> anyhow::Result<Client> {
+        let defaults = Options::default();
+        let options = Options { timeout, connect_timeout: timeout.min(defaults.connect_timeout), ..defaults };
+        let addresses = self.addresses();
+        let connected = Client::connect_with(&addresses, options).await;
+        connected.with_context(|| format!("can't reach a replica at {addresses}"))
+    }
+}
+
+/// A client of the replicas at `addresses`.
+///
+/// # Errors
+/// When none of them answers.
+pub(crate) async fn client(addresses: &str) -> anyhow::Result<Client> {
+    Client::connect(addresses).await.with_context(|| format!("can't reach a replica at {addresses}"))
+}
+
+/// An object of a cluster.
+#[derive(Debug)]
+pub(crate) struct Described {
+    /// Its name there.
+    pub(crate) name: String,
+    /// What it can do.
+    pub(crate) interface: Interface,
+}
+
+/// Asks a cluster for the object of this name, or for its first.
+///
+/// # Errors
+/// When there is none, or nobody answers.
+pub(crate) async fn describe(client: &Client, object: Option<&str>) -> anyhow::Result<Described> {
+    let description = client.describe(object).await?;
+    let interface = Interface::decode(&description.interface).map_err(ClientError::Interface)?;
+    Ok(Described { name: description.name, interface })
+}
+
+/// A runtime of one thread, this one.
+pub(crate) fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build().context("can't start")
+}

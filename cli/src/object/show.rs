@@ -1,0 +1,127 @@
+//! `concoord object show`: what an object can do, as it says itself.
+
+use std::path::Path;
+
+use anyhow::anyhow;
+use concoord_wire::interface::{Interface, Method};
+use serde_json::{Value, json};
+
+use crate::connect::{self, Connect};
+use crate::{builtin, print, signature};
+
+/// Show an object's name, version, description and methods
+///
+/// A file is read, a built-in object is known; any other name, and every name with -c, is looked up in the cluster.
+#[derive(clap::Args, Debug)]
+pub(super) struct Arguments {
+    /// A .wasm file, a built-in object, or an object of the cluster
+    #[arg(value_name = "NAME|FILE")]
+    name: String,
+
+    #[command(flatten)]
+    connect: Connect,
+
+    /// Print JSON: {"name","version","doc","methods":[{"name","kind","doc","arguments","result","error"}],"types"}
+    /// [default: off]
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let interface = interface(arguments)?;
+    if arguments.json { print::json(&as_json(&interface)) } else { print::line(as_text(&interface)) }
+}
+
+fn interface(arguments: &Arguments) -> anyhow::Result<Interface> {
+    let name = &arguments.name;
+    let path = Path::new(name);
+    if path.is_file() || path.extension().is_some_and(|extension| extension == "wasm") {
+        let module = builtin::read_module(path)?;
+        concoord_module::check(&module).map_err(|refusal| anyhow!("{name}: {refusal}"))?;
+        return describe(&module).map_err(|error| error.context(format!("{name}: it can't be asked what it does")));
+    }
+    match builtin::find(name) {
+        Some(builtin) if !arguments.connect.is_given() => describe(builtin.module),
+        _ => connect::runtime()?.block_on(async {
+            let client = arguments.connect.client().await?;
+            let described = connect::describe(&client, Some(name)).await?;
+            client.close().await;
+            Ok(described.interface)
+        }),
+    }
+}
+
+/// Asks a checked module for its interface.
+///
+/// # Errors
+/// When it does not answer with one.
+pub(super) fn describe(module: &[u8]) -> anyhow::Result<Interface> {
+    Ok(concoord_executor::describe(module)?)
+}
+
+fn as_json(interface: &Interface) -> Value {
+    let methods = interface.methods.iter().map(|method| {
+        let arguments = method
+            .arguments
+            .iter()
+            .map(|argument| json!({"name": argument.name, "type": signature::ty(interface, argument.ty)}));
+        json!({
+            "name": method.name,
+            "kind": signature::kind(method.kind),
+            "doc": method.doc,
+            "arguments": arguments.collect::<Vec<_>>(),
+            "result": signature::ty(interface, method.result),
+            "error": method.error.map(|error| signature::ty(interface, error)),
+        })
+    });
+    json!({
+        "name": interface.name,
+        "version": interface.version,
+        "doc": interface.doc,
+        "methods": methods.collect::<Vec<_>>(),
+        "types": signature::definitions(interface),
+    })
+}
+
+fn as_text(interface: &Interface) -> String {
+    let mut lines = vec![format!("{} {}", interface.name, interface.version)];
+    lines.extend(interface.doc.lines().map(|line| format!("  {}", line.trim())));
+    for method in &interface.methods {
+        lines.push(String::new());
+        lines.extend(method_lines(interface, method));
+    }
+    let definitions = signature::definitions(interface);
+    if !definitions.is_empty() {
+        lines.push(String::new());
+        lines.extend(definitions);
+    }
+    lines.iter().map(|line| print::clean(line)).collect::<Vec<_>>().join("\n")
+}
+
+fn method_lines(interface: &Interface, method: &Method) -> Vec<String> {
+    let mut lines = vec![format!("{:<6}  {}", signature::kind(method.kind), signature::method(interface, method))];
+    lines.extend(method.doc.lines().map(|line| format!("        {}", line.trim())));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counter_shows_its_three_methods() {
+        let counter = builtin::find("counter").expect("built in");
+        let interface = describe(counter.module).expect("it describes itself");
+        let text = as_text(&interface);
+        assert!(text.starts_with("Counter "), "{text}");
+        assert!(text.contains("update  increment() -> i64\n"), "{text}");
+        assert!(text.contains("update  decrement() -> i64\n"), "{text}");
+        assert!(text.contains("query   getvalue() -> i64\n"), "{text}");
+
+        let json = as_json(&interface);
+        let getvalue =
+            json["methods"].as_array().and_then(|all| all.iter().find(|method| method["name"] == "getvalue"));
+        let getvalue = getvalue.expect("listed");
+        assert_eq!((getvalue["kind"].as_str(), getvalue["result"].as_str()), (Some("query"), Some("i64")));
+    }
+}

@@ -1,0 +1,250 @@
+//! `concoord replica`: one replica of an object, until it is told to stop.
+
+use std::io::{ErrorKind, Read};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use concoord_node::{Exit, ObjectSource, Options, Ready};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use crate::{builtin, connect, duration, logging, print};
+
+/// Where replicas are looked for, and where the first one listens.
+pub(crate) const PORT_DEFAULT: u16 = 14000;
+/// How many ports from [`PORT_DEFAULT`] upward are tried when none is given.
+const PORTS_TRIED: u16 = 1000;
+
+/// Run a replica of an object
+///
+/// Without -b it is the first replica of a new cluster; with -b it joins the cluster of the replica named there. It
+/// runs until SIGTERM or SIGINT, hands leadership over and exits; a second signal ends it at once.
+///
+/// This release keeps everything in memory: a replica that stops forgets, and joins again as a new member. What the
+/// cluster knows survives as long as a majority of its replicas runs.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Arguments {
+    /// Object to replicate: a .wasm file, or the name of a built-in object (counter, or
+    /// concoord.object.counter.Counter)
+    ///
+    /// A replica that joins a cluster runs the objects which that cluster has, and needs none.
+    #[arg(
+        short,
+        long = "objectname",
+        visible_alias = "object",
+        value_name = "OBJECT",
+        required_unless_present = "boot"
+    )]
+    object: Option<String>,
+
+    /// Address on which peers and clients reach this replica
+    #[arg(short, long, default_value = "127.0.0.1")]
+    addr: String,
+
+    /// Port on that address [default: the first that is free from 14000 upward]
+    #[arg(short, long)]
+    port: Option<u16>,
+
+    /// Replicas of the cluster to join, as address:port separated by commas [default: none, start a new cluster]
+    #[arg(short, long, value_name = "ADDR:PORT")]
+    boot: Vec<String>,
+
+    /// Tell more about what the replica does [default: off]
+    #[arg(short, long)]
+    debug: bool,
+
+    /// Directory for the replica's data [default: concoord-data/<addr>-<port>]
+    ///
+    /// Accepted already and not used yet: this release keeps everything in memory.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+
+    /// How long the replicas given with -b may take to answer
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
+    boot_wait: Duration,
+
+    /// Serve on an address that is not loopback, although this release authenticates nobody: whoever reaches the port
+    /// may call and replicate [default: off]
+    #[arg(long)]
+    insecure: bool,
+
+    /// Print the address on standard output once the replica serves, and end at once when standard input is closed: for
+    /// a parent process that waits for its replicas and must not leave any behind
+    #[arg(long, hide = true)]
+    for_parent: bool,
+}
+
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
+    logging::start(arguments.debug);
+    if arguments.for_parent {
+        end_with_stdin();
+    }
+    let listen = listen_address(&arguments.addr, arguments.port)?;
+    let mut options = Options::new(listen);
+    options.bootstrap = bootstrap_addresses(&arguments.boot)?;
+    options.boot_wait = arguments.boot_wait;
+    options.insecure = arguments.insecure;
+    options.object = arguments.object.as_deref().map(object_source).transpose()?;
+    let object = options.object.as_ref().map(|object| object.name.clone());
+    options.data_dir = Some(
+        arguments
+            .data_dir
+            .unwrap_or_else(|| PathBuf::from("concoord-data").join(format!("{}-{}", listen.ip(), listen.port()))),
+    );
+    options.on_ready = Some(Box::new(move |ready| {
+        announce(ready, object.as_deref());
+        if arguments.for_parent {
+            // A parent that is gone already ends this process by the other way.
+            let _ = print::line(ready.address);
+        }
+    }));
+
+    connect::runtime()?.block_on(async {
+        let stop = stop_on_signal().context("can't listen for signals")?;
+        match concoord_node::run(options, stop, Vec::new()).await? {
+            Exit::Stopped => info!("stopped"),
+            Exit::GaveUp => warn!("stopped without handing over: no other replica took over in time"),
+        }
+        Ok(())
+    })
+}
+
+/// Says that the replica serves, and how to call it.
+fn announce(ready: Ready, object: Option<&str>) {
+    let Ready { node, cluster, address } = ready;
+    match object {
+        Some(object) => info!("replica {node} of cluster {cluster} serves {object} at {address}"),
+        None => info!("replica {node} of cluster {cluster} serves at {address}"),
+    }
+}
+
+fn object_source(given: &str) -> anyhow::Result<ObjectSource> {
+    let builtin::Source { name, module } = builtin::resolve(given)?;
+    concoord_module::check(&module).map_err(|refusal| anyhow::anyhow!("{given}: {refusal}"))?;
+    Ok(ObjectSource { name, module, arguments: Vec::new() })
+}
+
+/// The address to listen on; without a port, the first that is free.
+fn listen_address(host: &str, port: Option<u16>) -> anyhow::Result<SocketAddr> {
+    let ip = ip_address(host)?;
+    if let Some(port) = port {
+        return Ok(SocketAddr::new(ip, port));
+    }
+    for port in PORT_DEFAULT..PORT_DEFAULT + PORTS_TRIED {
+        let address = SocketAddr::new(ip, port);
+        match UdpSocket::bind(address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => continue,
+            // Any other failure is one of the address: the node tells it better.
+            _ if port == PORT_DEFAULT => return Ok(address),
+            _ => {
+                info!("port {PORT_DEFAULT} is in use, taking {port}");
+                return Ok(address);
+            }
+        }
+    }
+    bail!("all ports of {ip} from {PORT_DEFAULT} to {} are in use: choose one with -p", PORT_DEFAULT + PORTS_TRIED - 1)
+}
+
+fn ip_address(host: &str) -> anyhow::Result<IpAddr> {
+    if let Ok(ip) = host.parse() {
+        return Ok(ip);
+    }
+    let resolved = (host, 0).to_socket_addrs().with_context(|| format!("'{host}' is no address of this machine"))?;
+    resolved.map(|address| address.ip()).next().with_context(|| format!("'{host}' has no address"))
+}
+
+/// All addresses in the lists given with -b. A port left out is the default one.
+fn bootstrap_addresses(lists: &[String]) -> anyhow::Result<Vec<SocketAddr>> {
+    let entries = lists.iter().flat_map(|list| list.split(',')).map(str::trim).filter(|entry| !entry.is_empty());
+    let mut addresses = Vec::new();
+    for entry in entries {
+        if let Ok(ip) = entry.parse::<IpAddr>() {
+            addresses.push(SocketAddr::new(ip, PORT_DEFAULT));
+            continue;
+        }
+        let with_port = if entry.contains(':') { entry.to_owned() } else { format!("{entry}:{PORT_DEFAULT}") };
+        let resolved = with_port
+            .to_socket_addrs()
+            .with_context(|| format!("bootstrap '{entry}' is not an address:port that can be resolved"))?;
+        addresses.extend(resolved);
+    }
+    if addresses.is_empty() && !lists.is_empty() {
+        bail!("-b names no address: give it address:port of a replica that runs");
+    }
+    Ok(addresses)
+}
+
+/// Completes at the first SIGTERM or SIGINT; the second ends the process.
+fn stop_on_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (stop, stopped) = oneshot::channel();
+    tokio::spawn(async move {
+        let name = either(&mut terminate, &mut interrupt).await;
+        info!("{name}: stopping; another signal ends at once");
+        // The node may have ended by itself meanwhile.
+        let _ = stop.send(());
+        let name = either(&mut terminate, &mut interrupt).await;
+        warn!("{name} again: ending at once");
+        std::process::exit(1);
+    });
+    Ok(async move {
+        // The task above never drops its end without sending.
+        let _ = stopped.await;
+    })
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+/// Ends the process when standard input does: whoever started it is gone, however it went.
+fn end_with_stdin() {
+    std::thread::spawn(|| {
+        let mut ignored = [0; 64];
+        let mut input = std::io::stdin().lock();
+        while input.read(&mut ignored).is_ok_and(|bytes| bytes > 0) {}
+        std::process::exit(1);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(lists: &[&str]) -> anyhow::Result<Vec<String>> {
+        let lists: Vec<_> = lists.iter().map(|list| (*list).to_owned()).collect();
+        Ok(bootstrap_addresses(&lists)?.iter().map(SocketAddr::to_string).collect())
+    }
+
+    #[test]
+    fn bootstrap_lists_are_separated_by_commas_and_blanks() {
+        let both = ["127.0.0.1:14000", "127.0.0.1:14001", "[::1]:7"];
+        assert_eq!(addresses(&["127.0.0.1:14000, 127.0.0.1:14001", "[::1]:7,"]).expect("addresses"), both);
+        assert_eq!(addresses(&["127.0.0.1,::1"]).expect("addresses"), ["127.0.0.1:14000", "[::1]:14000"]);
+        assert!(addresses(&[]).expect("none").is_empty());
+    }
+
+    #[test]
+    fn bad_bootstrap_addresses_are_named() {
+        let error = addresses(&["127.0.0.1:x"]).expect_err("no port");
+        assert!(print::one_line(&error).contains("'127.0.0.1:x'"), "{error:#}");
+        assert!(addresses(&[" , "]).is_err());
+    }
+
+    #[test]
+    fn without_a_port_the_next_free_one_is_taken() {
+        let first = listen_address("127.0.0.1", None).expect("a free port");
+        let taken = UdpSocket::bind(first).expect("it was free");
+        let second = listen_address("127.0.0.1", None).expect("another free port");
+        assert!(second.port() > first.port(), "{second} after {first}");
+        drop(taken);
+        assert_eq!(listen_address("127.0.0.1", Some(7)).expect("as given").port(), 7);
+    }
+}

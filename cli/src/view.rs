@@ -1,0 +1,114 @@
+//! `concoord view`: who the members of a cluster are.
+
+use concoord_wire::member::Roster;
+use serde_json::{Value, json};
+
+use crate::connect::{self, Connect};
+use crate::print::{self, Table};
+
+/// Show the members of a cluster, and who leads
+#[derive(clap::Args, Debug)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    connect: Connect,
+
+    /// Print JSON: {"cluster","view","leader","members":[{"id","addr","port","role","leader","live"}]} [default: off]
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let roster = connect::runtime()?.block_on(async {
+        let client = arguments.connect.client().await?;
+        let roster = client.view().await?;
+        client.close().await;
+        anyhow::Ok(roster)
+    })?;
+    if arguments.json { print::json(&as_json(&roster)) } else { print::line(as_table(&roster)) }
+}
+
+/// The roster in the words that scripts rely on.
+fn as_json(roster: &Roster) -> Value {
+    let members = roster.members.iter().map(|member| {
+        json!({
+            "id": member.id.to_string(),
+            "addr": member.address.ip().to_string(),
+            "port": member.address.port(),
+            "role": member.role.to_string(),
+            "leader": roster.leader == Some(member.id),
+            "live": member.live,
+        })
+    });
+    json!({
+        "cluster": roster.cluster.to_string(),
+        "view": roster.view.0,
+        "leader": roster.leader.map(|leader| leader.to_string()),
+        "members": members.collect::<Vec<_>>(),
+    })
+}
+
+fn as_table(roster: &Roster) -> String {
+    let mut table = Table::new(&["id", "address", "role", "leader", "live"]);
+    for member in &roster.members {
+        let leads = roster.leader == Some(member.id);
+        table.row([
+            member.id.to_string(),
+            member.address.to_string(),
+            member.role.to_string(),
+            if leads { "leader" } else { "" }.into(),
+            if member.live { "live" } else { "silent" }.into(),
+        ]);
+    }
+    format!("cluster {}, view {}, {} slots decided\n{table}", roster.cluster, roster.view, roster.decided)
+}
+
+#[cfg(test)]
+mod tests {
+    use concoord_wire::member::{Role, RosterMember, Services};
+    use concoord_wire::{ClusterId, NodeId, Slot, ViewId};
+
+    use super::*;
+
+    fn roster() -> Roster {
+        let member = |id, port, role, live| RosterMember {
+            id: NodeId(id),
+            address: ([127, 0, 0, 1], port).into(),
+            role,
+            services: Services::default(),
+            live,
+        };
+        Roster {
+            cluster: ClusterId(0xabc),
+            view: ViewId(4),
+            leader: Some(NodeId(2)),
+            members: vec![member(1, 14000, Role::Learner, false), member(2, 14001, Role::Replica, true)],
+            revision: Slot(9),
+            decided: Slot(17),
+            reporter: NodeId(1),
+        }
+    }
+
+    #[test]
+    fn json_has_the_promised_keys() {
+        let expected = json!({
+            "cluster": "00000000000000000000000000000abc",
+            "view": 4,
+            "leader": "0000000000000002",
+            "members": [
+                {"id": "0000000000000001", "addr": "127.0.0.1", "port": 14000, "role": "learner", "leader": false, "live": false},
+                {"id": "0000000000000002", "addr": "127.0.0.1", "port": 14001, "role": "replica", "leader": true, "live": true},
+            ],
+        });
+        assert_eq!(as_json(&roster()), expected);
+    }
+
+    #[test]
+    fn table_shows_each_member() {
+        let expected = "\
+cluster 00000000000000000000000000000abc, view 4, 17 slots decided
+id                address          role     leader  live
+0000000000000001  127.0.0.1:14000  learner          silent
+0000000000000002  127.0.0.1:14001  replica  leader  live";
+        assert_eq!(as_table(&roster()), expected);
+    }
+}
