@@ -1,1 +1,52 @@
-//! placeholder
+//! The Concoord client: connect, call, query; retries, redirects and reconnects by itself until a deadline.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), concoord_client::ClientError> {
+//! let client = concoord_client::Client::connect("127.0.0.1:14000, 127.0.0.1:14001").await?;
+//! let answer = client.call(None, "increment", Vec::new()).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! A [`Client`] is a handle to one task that owns one connection, one session and a table of what is outstanding:
+//!
+//! | file              | role                                                                              |
+//! |-------------------|-----------------------------------------------------------------------------------|
+//! | `handle.rs`       | the public methods; each sends a command to the task and waits for its answer      |
+//! | `task.rs`         | the loop: commands, frames, finished dials and timers go in, frames go out          |
+//! | `outstanding.rs`  | what callers wait for: names of objects, and the two tables below                  |
+//! | `updates.rs`      | the session and its calls: numbers, floor, exactly-once retries                    |
+//! | `asks.rs`         | queries, descriptions and views, which any replica answers                         |
+//! | `link.rs`         | one connection: is it alive, does its replica lead                                 |
+//! | `search.rs`       | dials replicas side by side until one answers                                      |
+//! | `book.rs`         | the known addresses and what each last said, for the text of a time-out            |
+//!
+//! **Exactly once.** Each update has a number in the client's session and keeps it over every retry, so the cluster
+//! executes it once. The *floor* sent with each call says up to where all are answered or given up, and lets replicas
+//! forget. An update whose session ended while its fate was open ends as [`ClientError::Unknown`] and is never retried
+//! by itself.
+//!
+//! **A leader that dies** is noticed by silence: a ping after 100 ms without an answer, other replicas dialed after
+//! 250 ms, the new leader found by asking for the view every 20 to 50 ms.
+//!
+//! Programs without tokio use [`blocking::Client`].
+
+mod addresses;
+mod asks;
+pub mod blocking;
+mod book;
+mod command;
+mod error;
+mod handle;
+mod limits;
+mod link;
+mod options;
+mod outstanding;
+mod search;
+mod task;
+mod updates;
+
+pub use addresses::AddressError;
+pub use concoord_wire::client::{CallError, Consistency, Description};
+pub use error::{ClientError, Tried};
+pub use handle::Client;
+pub use options::Options;

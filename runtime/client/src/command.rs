@@ -1,0 +1,70 @@
+//! What the handle asks of the task.
+
+use bytes::Bytes;
+use concoord_wire::abi::Answer;
+use concoord_wire::client::{Consistency, Description};
+use concoord_wire::member::Roster;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::{Duration, Instant};
+
+use crate::error::ClientError;
+
+/// Somebody who waits for a `T`. Dropping it unanswered reads as [`ClientError::Closed`] at the other end.
+#[derive(Debug)]
+pub(crate) struct Caller<T> {
+    pub(crate) reply: oneshot::Sender<Result<T, ClientError>>,
+    /// When waiting is given up.
+    pub(crate) deadline: Instant,
+    /// The same as a time, for the text of the error.
+    pub(crate) after: Duration,
+    /// One of the places for outstanding requests.
+    pub(crate) place: OwnedSemaphorePermit,
+}
+
+impl<T> Caller<T> {
+    pub(crate) fn answer(self, result: Result<T, ClientError>) {
+        drop(self.place);
+        // Who has dropped its future does not want the answer any more.
+        let _ = self.reply.send(result);
+    }
+
+    /// Whether nobody waits any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.reply.is_closed()
+    }
+}
+
+/// How an object is to be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Update,
+    Query(Consistency),
+}
+
+/// A method to be run.
+#[derive(Debug)]
+pub(crate) struct Invocation {
+    pub(crate) kind: Kind,
+    /// `None` for the cluster's first object.
+    pub(crate) object: Option<String>,
+    pub(crate) method: String,
+    pub(crate) arguments: Bytes,
+    pub(crate) caller: Caller<Answer>,
+}
+
+/// What the handle asks of the task.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Invoke(Invocation),
+    Describe {
+        name: Option<String>,
+        caller: Caller<Description>,
+    },
+    View {
+        caller: Caller<Roster>,
+    },
+    /// Say goodbye and end.
+    Close {
+        done: oneshot::Sender<()>,
+    },
+}

@@ -1,0 +1,42 @@
+//! How long the client waits, how often it asks, and how much it holds.
+
+use std::time::Duration;
+
+/// An answer that is due makes the client ask whether the replica is there, after this silence.
+pub(crate) const PING_AFTER: Duration = Duration::from_millis(100);
+/// The same for an answer that keeps coming not although the replica is there: a call that waits for a lock, say. The
+/// time doubles from [`PING_AFTER`] up to this, so that thousands of waiting clients cost little.
+pub(crate) const PING_AFTER_MAX: Duration = Duration::from_secs(1);
+/// No sign of life for this long after a ping: others are dialed, 250 ms after the last sign in all.
+pub(crate) const LOST_AFTER_PING: Duration = Duration::from_millis(150);
+/// Who does not know a leader is asked again after a time between these.
+pub(crate) const POLL_AFTER_MIN: Duration = Duration::from_millis(20);
+/// See [`POLL_AFTER_MIN`].
+pub(crate) const POLL_AFTER_MAX: Duration = Duration::from_millis(50);
+/// Who did not know a leader for this long may be cut off: others are dialed.
+pub(crate) const LEADERLESS_MAX: Duration = Duration::from_millis(200);
+/// A request that met a full queue is sent again after a time between these.
+pub(crate) const BACKOFF_MIN: Duration = Duration::from_millis(10);
+/// See [`BACKOFF_MIN`].
+pub(crate) const BACKOFF_MAX: Duration = Duration::from_millis(100);
+/// What the connection has no room for is tried again after this.
+pub(crate) const ROOM_AFTER: Duration = Duration::from_millis(5);
+
+/// From one dial to the next while none has answered.
+pub(crate) const DIAL_STAGGER: Duration = Duration::from_millis(50);
+/// Time that one replica has to answer a dial; longer than its first packets take to be resent three times.
+pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// Pause after all addresses failed, while somebody waits for an answer.
+pub(crate) const ROUND_PAUSE: Duration = Duration::from_millis(50);
+/// Pause after all addresses failed, while only the session is to be kept.
+pub(crate) const IDLE_ROUND_PAUSE: Duration = Duration::from_secs(1);
+/// Addresses remembered from rosters and redirects beside the given ones.
+pub(crate) const LEARNED_MAX: usize = 64;
+
+/// A session without calls is kept by a sign of life this often. A cluster ends it after 60 s of decided time.
+pub(crate) const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(20);
+/// How far the numbers of calls under way may be ahead of the floor. The cluster keeps 4096 unacknowledged replies of
+/// one session; calls beyond this wait here, where waiting costs nothing.
+pub(crate) const CALLS_AHEAD_MAX: u64 = 2048;
+/// Time that the last words have to arrive when the client is closed.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

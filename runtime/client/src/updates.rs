@@ -1,0 +1,405 @@
+//! The session and its calls: what makes an update run exactly once.
+//!
+//! An update waits unnumbered until a session is open, then gets the session's next number and keeps it over every
+//! retry. **Invariants:** a number is given once; `calls` holds exactly the numbered updates that are neither answered
+//! nor given up, so everything below the first of a session may be forgotten by the cluster (the floor).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use concoord_transport::SendError;
+use concoord_wire::abi::Answer;
+use concoord_wire::client::{CallError, Request};
+use concoord_wire::{CallId, ObjectId, SessionId, Slot};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use tokio::time::{Duration, Instant};
+
+use crate::command::{Caller, Invocation};
+use crate::error::ClientError;
+use crate::limits::{BACKOFF_MAX, BACKOFF_MIN, CALLS_AHEAD_MAX, KEEP_ALIVE_AFTER};
+
+/// Whether a request is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// To be sent on the current connection.
+    Ready,
+    /// To be sent, but not before this.
+    Later(Instant),
+    /// Sent on the current connection, not answered.
+    Sent,
+}
+
+/// An update that somebody waits for.
+#[derive(Debug)]
+struct Update {
+    /// A [`Request::Call`]; its id is of no meaning until the update is numbered.
+    request: Request,
+    caller: Caller<Answer>,
+    way: Way,
+    /// How often it was sent under its number.
+    attempts: u32,
+}
+
+#[derive(Debug)]
+enum Session {
+    /// None is open; the next update opens one.
+    None,
+    /// Being opened; the nonce is the same for every try, so the cluster opens one only.
+    Opening { nonce: u128, way: Way },
+    /// Open; the number of its next call.
+    Open { id: SessionId, next: u64 },
+}
+
+/// What an answer says about the replica that gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Hint {
+    /// It does its work.
+    Fine,
+    /// It does not lead.
+    NotLeader(Option<std::net::SocketAddr>),
+    /// It has no room at the moment; the text says where.
+    Busy(String),
+    /// It does not serve; the text says why.
+    NotServing(String),
+}
+
+impl Hint {
+    /// What a retryable error says; `None` for an error that is an answer.
+    pub(crate) fn of(error: &CallError) -> Option<Hint> {
+        match error {
+            CallError::NotLeader { leader } => Some(Hint::NotLeader(*leader)),
+            CallError::Busy { .. } => Some(Hint::Busy(error.to_string())),
+            CallError::NotServing { .. } => Some(Hint::NotServing(error.to_string())),
+            _ => None,
+        }
+    }
+}
+
+/// The session and its calls.
+#[derive(Debug)]
+pub(crate) struct Updates {
+    session: Session,
+    waiting: VecDeque<Update>,
+    calls: BTreeMap<CallId, Update>,
+    /// Numbered updates to be sent, roughly in order. May name some that are gone.
+    ready: VecDeque<CallId>,
+    later: BTreeSet<(Instant, CallId)>,
+    sent: usize,
+    /// When the cluster last heard of the session.
+    kept: Instant,
+    random: StdRng,
+}
+
+impl Updates {
+    pub(crate) fn new(random: StdRng, now: Instant) -> Updates {
+        Updates {
+            session: Session::None,
+            waiting: VecDeque::new(),
+            calls: BTreeMap::new(),
+            ready: VecDeque::new(),
+            later: BTreeSet::new(),
+            sent: 0,
+            kept: now,
+            random,
+        }
+    }
+
+    /// A time to wait after a full queue.
+    pub(crate) fn backoff(&mut self) -> Duration {
+        self.random.random_range(BACKOFF_MIN..=BACKOFF_MAX)
+    }
+
+    /// Takes an update of a known object.
+    pub(crate) fn push(&mut self, object: ObjectId, invocation: Invocation) {
+        let Invocation { method, arguments, caller, .. } = invocation;
+        let request = Request::Call { call: NO_CALL, floor: 0, object, method, arguments };
+        self.waiting.push_back(Update { request, caller, way: Way::Ready, attempts: 0 });
+    }
+
+    /// Requests sent on the current connection and not answered.
+    pub(crate) fn sent(&self) -> usize {
+        self.sent
+    }
+
+    /// Whether nobody waits for an update.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.calls.is_empty()
+    }
+
+    /// The open session.
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        match self.session {
+            Session::Open { id, .. } => Some(id),
+            Session::None | Session::Opening { .. } => None,
+        }
+    }
+
+    /// The earliest time at which something of this may be sent; [`Updates::send`] does it.
+    pub(crate) fn wakes_at(&self) -> Option<Instant> {
+        let opening = match self.session {
+            Session::Opening { way: Way::Later(at), .. } if !self.waiting.is_empty() => Some(at),
+            _ => None,
+        };
+        let keep = self.session().map(|_| self.kept + KEEP_ALIVE_AFTER);
+        let later = self.later.first().map(|(at, _)| *at);
+        [opening, keep, later].into_iter().flatten().min()
+    }
+
+    /// Whether the session needs a sign of life.
+    pub(crate) fn keep_alive_is_due(&self, now: Instant) -> bool {
+        self.session().is_some() && now >= self.kept + KEEP_ALIVE_AFTER
+    }
+
+    /// The current connection is a new one or none: everything is to be sent again.
+    pub(crate) fn on_connection_changed(&mut self) {
+        self.later.clear();
+        self.ready = self.calls.keys().copied().collect();
+        self.calls.values_mut().for_each(|update| update.way = Way::Ready);
+        if let Session::Opening { way, .. } = &mut self.session {
+            *way = Way::Ready;
+        }
+        self.sent = 0;
+    }
+
+    /// Sends what may be sent now: gives whether anything was that will be answered.
+    ///
+    /// # Errors
+    /// What `push` said when it takes no more; the rest stays.
+    pub(crate) fn send(
+        &mut self,
+        now: Instant,
+        push: &mut impl FnMut(&Request) -> Result<(), SendError>,
+    ) -> Result<bool, SendError> {
+        if self.keep_alive_is_due(now)
+            && let Some(session) = self.session()
+        {
+            push(&Request::KeepAlive { session })?;
+            self.kept = now;
+        }
+        let before = self.sent;
+        self.open_session(now, push)?;
+        self.number_waiting();
+        while let Some(&(at, call)) = self.later.first()
+            && at <= now
+        {
+            self.later.pop_first();
+            self.ready.push_back(call);
+        }
+        while let Some(&call) = self.ready.front() {
+            self.send_call(now, call, push)?;
+            self.ready.pop_front();
+        }
+        Ok(self.sent > before)
+    }
+
+    fn open_session(
+        &mut self,
+        now: Instant,
+        push: &mut impl FnMut(&Request) -> Result<(), SendError>,
+    ) -> Result<(), SendError> {
+        while self.waiting.front().is_some_and(|update| update.caller.is_gone()) {
+            self.waiting.pop_front();
+        }
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        if let Session::None = self.session {
+            self.session = Session::Opening { nonce: self.random.random(), way: Way::Ready };
+        }
+        if let Session::Opening { nonce, way } = &mut self.session {
+            let due = match *way {
+                Way::Ready => true,
+                Way::Later(at) => at <= now,
+                Way::Sent => false,
+            };
+            if due {
+                push(&Request::OpenSession { nonce: *nonce })?;
+                *way = Way::Sent;
+                self.sent += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives numbers to waiting updates, as far as the floor allows.
+    fn number_waiting(&mut self) {
+        let Session::Open { id, next } = self.session else { return };
+        let last = self.floor(id, next) + CALLS_AHEAD_MAX;
+        let mut number = next;
+        while number <= last
+            && let Some(mut update) = self.waiting.pop_front()
+        {
+            if update.caller.is_gone() {
+                continue;
+            }
+            let call = CallId { session: id, sequence: number };
+            number += 1;
+            if let Request::Call { call: field, .. } = &mut update.request {
+                *field = call;
+            }
+            (update.way, update.attempts) = (Way::Ready, 0);
+            self.calls.insert(call, update);
+            self.ready.push_back(call);
+        }
+        self.session = Session::Open { id, next: number };
+    }
+
+    /// All numbers of the session up to this one are answered or given up.
+    fn floor(&self, session: SessionId, next: u64) -> u64 {
+        let first = CallId { session, sequence: 0 }..=CallId { session, sequence: u64::MAX };
+        self.calls.range(first).next().map_or(next, |(call, _)| call.sequence) - 1
+    }
+
+    fn send_call(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        push: &mut impl FnMut(&Request) -> Result<(), SendError>,
+    ) -> Result<(), SendError> {
+        // A session that is gone has no floor to move, and its calls no future but an answer that says so.
+        let now_open = match self.session {
+            Session::Open { id, next } if id == call.session => Some(self.floor(id, next)),
+            _ => None,
+        };
+        let Some(update) = self.calls.get_mut(&call) else { return Ok(()) };
+        if update.way == Way::Sent {
+            return Ok(());
+        }
+        if let (Request::Call { floor, .. }, Some(now_open)) = (&mut update.request, now_open) {
+            *floor = now_open;
+        }
+        match push(&update.request) {
+            Ok(()) => {}
+            Err(SendError::TooLarge(error)) => {
+                let update = self.calls.remove(&call).expect("it was found above");
+                let (size, limit) = (error.size, error.limit);
+                update.caller.answer(Err(ClientError::TooLarge { what: "a call", size, limit }));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        (update.way, update.attempts) = (Way::Sent, update.attempts + 1);
+        self.sent += 1;
+        self.kept = now;
+        Ok(())
+    }
+
+    pub(crate) fn on_session_opened(
+        &mut self,
+        now: Instant,
+        nonce: u128,
+        result: Result<SessionId, CallError>,
+    ) -> Hint {
+        let Session::Opening { nonce: asked, way } = &mut self.session else { return Hint::Fine };
+        if *asked != nonce || *way != Way::Sent {
+            return Hint::Fine;
+        }
+        self.sent -= 1;
+        let error = match result {
+            Ok(id) => {
+                tracing::debug!(session = %id, "session opened");
+                self.session = Session::Open { id, next: 1 };
+                self.kept = now;
+                return Hint::Fine;
+            }
+            Err(error) => error,
+        };
+        match Hint::of(&error) {
+            Some(hint) => {
+                *way = Way::Ready;
+                if !matches!(hint, Hint::NotLeader(_)) {
+                    let later = Way::Later(now + self.backoff());
+                    self.session = Session::Opening { nonce, way: later };
+                }
+                hint
+            }
+            None => {
+                self.session = Session::None;
+                for update in std::mem::take(&mut self.waiting) {
+                    update.caller.answer(Err(ClientError::Call(error.clone())));
+                }
+                Hint::Fine
+            }
+        }
+    }
+
+    /// The session is gone; its calls that are under way get their own answers.
+    pub(crate) fn on_session_gone(&mut self, session: SessionId) {
+        if self.session() == Some(session) {
+            tracing::debug!(%session, "the session is gone, the next update opens another");
+            self.session = Session::None;
+        }
+    }
+
+    pub(crate) fn on_called(&mut self, now: Instant, call: CallId, result: Result<Answer, CallError>) -> Hint {
+        let Some(update) = self.calls.get_mut(&call) else { return Hint::Fine };
+        if update.way == Way::Sent {
+            self.sent -= 1;
+        }
+        let hint = result.as_ref().err().and_then(Hint::of);
+        match hint {
+            // Whoever leads gets it, under its number.
+            Some(hint @ Hint::NotLeader(_)) => {
+                update.way = Way::Ready;
+                self.ready.push_back(call);
+                hint
+            }
+            Some(hint) => {
+                let at = now + self.backoff();
+                if let Some(update) = self.calls.get_mut(&call) {
+                    update.way = Way::Later(at);
+                }
+                self.later.insert((at, call));
+                hint
+            }
+            None => {
+                let update = self.calls.remove(&call).expect("it was found above");
+                self.finish(call, update, result);
+                Hint::Fine
+            }
+        }
+    }
+
+    fn finish(&mut self, call: CallId, mut update: Update, result: Result<Answer, CallError>) {
+        let error = match result {
+            Ok(answer) => return update.caller.answer(Ok(answer)),
+            Err(error) => error,
+        };
+        let CallError::SessionGone { session } = error else {
+            return update.caller.answer(Err(ClientError::Call(error)));
+        };
+        self.on_session_gone(session);
+        if update.attempts > 1 {
+            return update.caller.answer(Err(ClientError::Unknown { call }));
+        }
+        // It was sent once, and this is what came of it: nothing. So it may run in the next session.
+        update.way = Way::Ready;
+        self.waiting.push_back(update);
+    }
+
+    /// Gives up what nobody may wait for any longer.
+    pub(crate) fn expire(&mut self, now: Instant, error: &dyn Fn(Duration, Option<CallId>) -> ClientError) {
+        let expired = |update: &Update| now >= update.caller.deadline;
+        let (late, waiting) = std::mem::take(&mut self.waiting).into_iter().partition::<VecDeque<_>, _>(expired);
+        self.waiting = waiting;
+        for update in late {
+            let error = error(update.caller.after, None);
+            update.caller.answer(Err(error));
+        }
+        for (call, update) in self.calls.extract_if(.., |_, update| now >= update.caller.deadline) {
+            self.sent -= usize::from(update.way == Way::Sent);
+            let sent = (update.attempts > 0).then_some(call);
+            let error = error(update.caller.after, sent);
+            update.caller.answer(Err(error));
+        }
+        self.later.retain(|(_, call)| self.calls.contains_key(call));
+    }
+
+    /// The earliest deadline.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.waiting.iter().chain(self.calls.values()).map(|update| update.caller.deadline).min()
+    }
+}
+
+/// Stands in a request until it has its number.
+const NO_CALL: CallId = CallId { session: SessionId { slot: Slot::ZERO, index: 0 }, sequence: 0 };
