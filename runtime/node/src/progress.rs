@@ -49,10 +49,11 @@ impl Progress {
     pub(crate) fn on_roster(&mut self, roster: &Arc<Roster>) {
         self.trace(roster);
         self.roster = Some(Arc::clone(roster));
-        if !self.leads()
-            && let Load::Proposed(object) = mem::replace(&mut self.load, Load::Done)
-        {
-            self.load = Load::Wanted(object);
+        if !self.leads() {
+            self.load = match mem::replace(&mut self.load, Load::Done) {
+                Load::Proposed(object) => Load::Wanted(object),
+                other => other,
+            };
         }
     }
 
@@ -218,6 +219,7 @@ mod tests {
     fn a_first_replica_loads_when_it_leads_and_is_ready_when_that_is_done() {
         let (calls, on_ready) = counted();
         let mut progress = Progress::new(ME, true, Some(object()), on_ready);
+        progress.on_roster(&roster(None, &[(ME, Role::Replica)]));
         assert!(progress.due_load().is_none(), "nobody leads yet");
         progress.on_roster(&roster(Some(ME), &[(ME, Role::Replica)]));
         assert!(matches!(progress.due_load(), Some(Input::Load { name, .. }) if name == "counter"));

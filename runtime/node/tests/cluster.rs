@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use concoord_client::{Client, Consistency};
 use concoord_node::{Exit, NodeError, ObjectSource, Options, Publishing, Ready, ViewPlugin, run};
-use concoord_wire::NodeId;
+use concoord_wire::abi::Answer;
 use concoord_wire::member::{Role, Roster};
+use concoord_wire::{NodeId, codec};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -99,6 +101,92 @@ async fn three_replicas_form_a_view_and_hand_leadership_over_when_the_leader_sto
         };
         replica.sees("another leader and a view without the old one", without_it).await;
     }
+    for replica in replicas {
+        replica.stop().await;
+    }
+}
+
+fn counter() -> ObjectSource {
+    let module = include_bytes!("../../../objects-wasm/dist/counter.wasm").to_vec();
+    ObjectSource { name: "counter".into(), module, arguments: Vec::new() }
+}
+
+fn returned(answer: Answer) -> i64 {
+    match answer {
+        Answer::Returned(bytes) => codec::from_bytes(&bytes).expect("the counter returns i64"),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn connect(replicas: &[Replica]) -> Client {
+    let addresses = replicas.iter().map(|replica| replica.ready.address.to_string()).collect::<Vec<_>>();
+    Client::connect(&addresses.join(",")).await.expect("it serves")
+}
+
+#[tokio::test]
+async fn a_first_replica_alone_counts() {
+    let replica = Replica::start(&[], Some(counter())).await;
+    let client = connect(std::slice::from_ref(&replica)).await;
+    for expected in 1..=3 {
+        assert_eq!(returned(client.call(None, "increment", Vec::new()).await.expect("a reply")), expected);
+    }
+    let value = client.query(None, "getvalue", Vec::new(), Consistency::Linearizable).await.expect("a reply");
+    assert_eq!(returned(value), 3);
+    client.close().await;
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn every_replica_that_has_seen_the_calls_says_the_same() {
+    let replicas = three(Some(counter())).await;
+    let client = connect(&replicas).await;
+    for _ in 0..10 {
+        client.call(Some("counter"), "increment", Vec::new()).await.expect("a reply");
+    }
+    for replica in &replicas {
+        let one = connect(std::slice::from_ref(replica)).await;
+        let value = one.query(None, "getvalue", Vec::new(), Consistency::Linearizable).await.expect("a reply");
+        assert_eq!(returned(value), 10, "at {}", replica.ready.address);
+        one.close().await;
+    }
+    client.close().await;
+    for replica in replicas {
+        replica.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn no_call_is_lost_or_doubled_when_the_leader_stops_among_them() {
+    const CLIENTS: i64 = 4;
+    const CALLS_EACH: i64 = 100;
+    let mut replicas = three(Some(counter())).await;
+    let (called, mut calls) = watch::channel(0_i64);
+    let mut callers = Vec::new();
+    for _ in 0..CLIENTS {
+        let (client, called) = (connect(&replicas).await, called.clone());
+        callers.push(tokio::spawn(async move {
+            for _ in 0..CALLS_EACH {
+                client.call(None, "increment", Vec::new()).await.expect("a reply, from whoever leads");
+                called.send_modify(|calls| *calls += 1);
+            }
+            client.close().await;
+        }));
+    }
+    timeout(SOON, calls.wait_for(|calls| *calls >= CLIENTS * CALLS_EACH / 4))
+        .await
+        .expect("calls go on")
+        .expect("open");
+    let first = leader(&replicas);
+    let at = replicas.iter().position(|replica| replica.ready.node == first).expect("one of them");
+    replicas.remove(at).stop().await;
+    assert!(*calls.borrow() < CLIENTS * CALLS_EACH, "it stopped among the calls");
+    for caller in callers {
+        timeout(SOON, caller).await.expect("calls go on").expect("every call had a reply");
+    }
+    let client = connect(&replicas).await;
+    let value = client.query(None, "getvalue", Vec::new(), Consistency::Linearizable).await.expect("a reply");
+    assert_eq!(returned(value), CLIENTS * CALLS_EACH);
+    client.close().await;
     for replica in replicas {
         replica.stop().await;
     }
