@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{bench, call, completions, demo, object, replica, view};
 
-/// Replicates an object: every replica runs the same method calls in the same order, so clients see one object that
-/// survives crashes.
+/// Replicates an object: every replica runs the same method calls in the same
+/// order, so clients see one object that survives crashes.
 ///
 /// Start a replica, start another that joins it, and call the object:
 ///

@@ -1,7 +1,7 @@
 //! The standard objects that come with the command, and what `-o` may name.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -65,11 +65,15 @@ pub(crate) fn resolve(given: &str) -> anyhow::Result<Source> {
 /// What the system says, or that the file is too large.
 pub(crate) fn read_module(path: &Path) -> anyhow::Result<Vec<u8>> {
     let shown = path.display();
-    let bytes = fs::metadata(path).with_context(|| format!("can't read {shown}"))?.len();
-    if bytes > MODULE_BYTES_MAX as u64 {
-        bail!("{shown}: {bytes} bytes, but a module has at most {MODULE_BYTES_MAX}");
+    let mut module = Vec::new();
+    // Not by the size that the system names: some files have none, and no end.
+    let limit = MODULE_BYTES_MAX as u64 + 1;
+    let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut module));
+    read.with_context(|| format!("can't read {shown}"))?;
+    if module.len() > MODULE_BYTES_MAX {
+        bail!("{shown}: larger than the {MODULE_BYTES_MAX} bytes that a module may have");
     }
-    fs::read(path).with_context(|| format!("can't read {shown}"))
+    Ok(module)
 }
 
 fn is_not_found(error: &anyhow::Error) -> bool {
@@ -92,6 +96,12 @@ mod tests {
         assert!(error.contains("'concoord.object.counter.Conter'"), "{error}");
         assert!(error.contains("no such file"), "{error}");
         assert!(error.contains("counter"), "{error}");
+    }
+
+    #[test]
+    fn what_has_no_end_is_no_module() {
+        let error = read_module(Path::new("/dev/zero")).expect_err("endless").to_string();
+        assert!(error.starts_with("/dev/zero: larger than the "), "{error}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use concoord_node::{Exit, ObjectSource, Options, Ready};
+use concoord_node::{ObjectSource, Options, Ready};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -104,10 +104,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
 
     connect::runtime()?.block_on(async {
         let stop = stop_on_signal().context("can't listen for signals")?;
-        match concoord_node::run(options, stop, Vec::new()).await? {
-            Exit::Stopped => info!("stopped"),
-            Exit::GaveUp => warn!("stopped without handing over: no other replica took over in time"),
-        }
+        // Whether it could hand over is in the log; it has stopped as it was told to.
+        concoord_node::run(options, stop, Vec::new()).await?;
         Ok(())
     })
 }
