@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::codec::FrameError;
 use crate::member::Member;
 use crate::{CallId, NodeId, ObjectId, SessionId, Timestamp, ViewId};
 
@@ -56,6 +57,16 @@ pub struct Batch {
     pub stamp: Timestamp,
     /// Executed in this order.
     pub commands: Vec<Command>,
+}
+
+impl Batch {
+    /// The stamp of an encoded batch, without decoding its commands.
+    ///
+    /// # Errors
+    /// [`FrameError`] when the bytes do not start with one.
+    pub fn stamp_of(encoded: &[u8]) -> Result<Timestamp, FrameError> {
+        postcard::take_from_bytes(encoded).map(|(stamp, _)| stamp).map_err(FrameError::Malformed)
+    }
 }
 
 /// One command for the applied state.

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use concoord::wire::NodeId;
+use concoord::wire::record::Record;
+use concoord::wire::value::Value;
 use concoord_consensus::io::Input;
 
 use super::network::Place;
@@ -109,14 +111,25 @@ impl World {
         let leaders: Vec<NodeId> = running.iter().copied().filter(|id| self.leads(*id)).collect();
         let leader = self.chance.pick(&leaders);
         let victim = if self.chance.percent(40) { leader.unwrap_or(victim) } else { victim };
+        let before = self.faults.coverage;
+        self.inject_into(victim, &running);
+        let after = self.faults.coverage;
+        self.say(|| {
+            let kinds = before.kinds().into_iter().zip(after.kinds());
+            let new = kinds.filter(|(before, after)| before != after).map(|(_, (name, _))| name);
+            format!("fault at {victim:?}: {}", new.collect::<Vec<_>>().join(", "))
+        });
+    }
+
+    fn inject_into(&mut self, victim: NodeId, running: &[NodeId]) {
         match self.chance.between(0, 10) {
             0 | 1 => {
                 self.faults.coverage.crashes += 1;
                 self.crash(victim);
             }
             2 => self.lose_disk(victim),
-            3 => self.partition(&running),
-            4 => self.cut_link(&running, victim),
+            3 => self.partition(running),
+            4 => self.cut_link(running, victim),
             5 => {
                 self.faults.coverage.pauses += 1;
                 let until_us = self.now_us + self.chance.between(20_000, 600_000);
@@ -171,9 +184,12 @@ impl World {
     /// Whether a change of view may be on its way.
     fn view_changes(&self) -> bool {
         let newest = self.newest_view().id;
+        let decided = self.slots_decided();
+        let undecided_change =
+            |record: &Record| matches!(record, Record::Accepted { slot, value: Value::View(_), .. } if *slot > decided);
         self.nodes.values().any(|node| {
             let elsewhere = node.process.as_ref().is_some_and(|process| process.replica.view().id != newest);
-            node.stopping || elsewhere
+            node.stopping || elsewhere || node.disk.iter().any(undecided_change)
         })
     }
 
@@ -209,12 +225,14 @@ impl World {
         }
     }
 
-    /// An operator stops a replica, which leaves the view; a new one takes its address.
+    /// An operator stops a replica, which leaves the view; a new one takes its address. A stop that can't leave in time
+    /// costs its disk, so there is one at a time.
     fn stop(&mut self, victim: NodeId) {
-        if self.newest_view().voters().count() >= 3 && self.lost_members() == 0 {
+        if self.newest_view().voters().count() >= 3 && self.lost_members() == 0 && !self.view_changes() {
             self.faults.coverage.stops += 1;
             self.nodes.get_mut(&victim).expect("it runs").stopping = true;
             self.input(victim, Input::Stop);
+            self.give_up_later(victim);
         }
     }
 }

@@ -20,4 +20,4 @@ pub mod objects;
 pub mod random;
 pub mod world;
 
-pub use world::{FAULTS_MIN, Report, Violation, run};
+pub use world::{FAULTS_MIN, Report, Violation, run, tell};

@@ -31,6 +31,8 @@ pub const FAULTS_MIN: u64 = 5;
 /// How long a healed cluster may take until every client has its answers and every member all slots.
 const CONVERGE_US: u64 = 20_000_000;
 const JOIN_RETRY_US: u64 = 100_000;
+/// As long as the driver waits.
+const STOP_WAIT_US: u64 = 3_000_000;
 /// More events than any run that gets anywhere has.
 const EVENTS_MAX: u64 = 3_000_000;
 
@@ -64,6 +66,7 @@ enum Event {
     Join { node: NodeId, at: usize },
     JoinReply { node: NodeId, reply: JoinReply },
     Restart { node: NodeId },
+    GiveUp { node: NodeId, life: u64 },
     Fault,
 }
 
@@ -95,6 +98,8 @@ pub struct World {
     trace_hash: u64,
     violation: Option<Violation>,
     loaded: bool,
+    /// Whether to print what happens.
+    told: bool,
 }
 
 /// Runs the seed.
@@ -102,7 +107,18 @@ pub struct World {
 /// # Errors
 /// The first [`Violation`].
 pub fn run(seed: u64) -> Result<Report, Violation> {
-    let mut world = World::new(seed);
+    play(World::new(seed))
+}
+
+/// Runs the seed as [`run`] does, and prints faults, leaders and views as they come.
+///
+/// # Errors
+/// The first [`Violation`].
+pub fn tell(seed: u64) -> Result<Report, Violation> {
+    play(World { told: true, ..World::new(seed) })
+}
+
+fn play(mut world: World) -> Result<Report, Violation> {
     world.build();
     let end = world.live();
     if let Some(violation) = world.violation {
@@ -148,6 +164,7 @@ impl World {
             trace_hash: 0xcbf2_9ce4_8422_2325,
             violation: None,
             loaded: false,
+            told: false,
         }
     }
 
@@ -264,6 +281,12 @@ impl World {
         format!("{}; {done} of {} clients done", lines.join(", "), self.clients.len())
     }
 
+    /// The last slot that anybody knows as decided.
+    #[must_use]
+    pub fn slots_decided(&self) -> Slot {
+        Slot(self.checks.slots())
+    }
+
     /// The newest view that any running node knows.
     #[must_use]
     pub fn newest_view(&self) -> View {
@@ -273,6 +296,7 @@ impl World {
 
     /// Faults end: the network works, and whoever is down starts again.
     fn heal(&mut self) {
+        self.say(|| "faults end".into());
         self.network.heal();
         self.faults.end();
         let down: Vec<NodeId> = self
@@ -308,6 +332,11 @@ impl World {
             Event::Join { node, at } => self.on_join(node, at),
             Event::JoinReply { node, reply } => self.on_join_reply(node, reply),
             Event::Restart { node } => self.restart(node),
+            Event::GiveUp { node, life } => {
+                if self.lives_on(node, life) && self.nodes[&node].stopping {
+                    self.retire(node);
+                }
+            }
             Event::Fault => self.on_fault(),
         }
     }
@@ -325,7 +354,8 @@ impl World {
             Event::Join { node, at } => (9, node.0, *at as u64),
             Event::JoinReply { node, .. } => (10, node.0, 0),
             Event::Restart { node } => (11, node.0, 0),
-            Event::Fault => (12, 0, 0),
+            Event::GiveUp { node, life } => (12, node.0, *life),
+            Event::Fault => (13, 0, 0),
         };
         for word in [self.now_us, kind, a, b] {
             self.trace_hash = (self.trace_hash ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(17);
@@ -414,7 +444,15 @@ impl World {
                 Effect::Describe { client, request, name } => self.queue(id, Work::Describe(client, request, name)),
                 Effect::Reply { client, response } => self.respond(id, client, response),
                 Effect::JoinReply { join, reply } => self.send_join_reply(id, join, reply),
-                Effect::RosterChanged(_) => self.load_object(id),
+                Effect::RosterChanged(roster) => {
+                    self.say(|| {
+                        format!(
+                            "{id:?} sees view {}, leader {:?}, decided {}",
+                            roster.view, roster.leader, roster.decided
+                        )
+                    });
+                    self.load_object(id);
+                }
                 Effect::Removed { .. } | Effect::Stopped => ends = true,
             }
         }
@@ -615,7 +653,9 @@ impl World {
         self.lives += 1;
         let (life, seed, now_us) = (self.lives, self.chance.number(), self.now_us);
         let node = self.nodes.get_mut(&id).expect("a known node");
+        let disk = node.disk.len();
         let effects = node.start(CLUSTER, contacts, Timing::default(), seed, life, now_us);
+        self.say(|| format!("{id:?} starts with {disk} records"));
         self.compared.remove(&id);
         self.ticks.remove(&id);
         self.carry_out(id, effects);
@@ -633,6 +673,7 @@ impl World {
 
     /// It left the cluster and its process ended.
     fn retire(&mut self, id: NodeId) {
+        self.say(|| format!("{id:?} leaves for good"));
         let node = self.nodes.get_mut(&id).expect("a node that ran");
         node.process = None;
         node.gone = true;
@@ -645,11 +686,26 @@ impl World {
         }
     }
 
+    /// The driver waits only so long for a stop to be handed over.
+    pub fn give_up_later(&mut self, id: NodeId) {
+        if let Some(process) = self.nodes.get(&id).and_then(|node| node.process.as_ref()) {
+            let life = process.life;
+            self.schedule(STOP_WAIT_US, Event::GiveUp { node: id, life });
+        }
+    }
+
     fn on_fault(&mut self) {
         if !self.faults_are_over() {
             self.inject();
             let delay = self.chance.between(100_000, 600_000);
             self.schedule(delay, Event::Fault);
+        }
+    }
+
+    /// Prints a line with the time, for whoever replays the seed.
+    pub fn say(&self, what: impl FnOnce() -> String) {
+        if self.told {
+            println!("{:>9.3} ms  {}", self.now_us as f64 / 1000.0, what());
         }
     }
 

@@ -138,7 +138,6 @@ impl Replica {
 
     /// The application is done with a slot: whoever waits is told.
     pub(super) fn on_applied(&mut self, applied: Applied) {
-        self.clock.observe(applied.stamp, self.now);
         for completed in applied.replies {
             let (client, response) = match completed {
                 Completed::Call { call, result } => {

@@ -2,7 +2,7 @@
 
 use concoord_wire::peer::Message;
 use concoord_wire::record::Record;
-use concoord_wire::value::Value;
+use concoord_wire::value::{Batch, Value};
 use concoord_wire::{Ballot, NodeId, Slot};
 
 use super::{Replica, Role};
@@ -122,6 +122,10 @@ impl Replica {
         let command = match value {
             Value::Noop => None,
             Value::Batch(batch) => {
+                // Whoever leads next stamps from here on, even where its application is behind.
+                if let Ok(stamp) = Batch::stamp_of(batch) {
+                    self.clock.observe(stamp, self.now);
+                }
                 self.effects.push(Effect::Apply { slot, batch: batch.clone(), replies });
                 None
             }

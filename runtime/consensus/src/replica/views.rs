@@ -117,7 +117,7 @@ impl Replica {
         let known = self.election.decided_of(id);
         let caught_up = known >= self.view_slot && known.0 + WINDOW_SLOTS_MAX >= self.log.decided().0;
         let next = changed(&self.view, &ViewChange::Promote(id));
-        if caught_up && !self.membership.stopping && self.would_live(&next) {
+        if caught_up && self.would_live(&next) {
             self.propose_view_change(ViewChange::Promote(id));
         }
     }
@@ -220,7 +220,9 @@ impl Replica {
         if let Some(Departing { ballot, seal }) = self.membership.departing {
             return self.continue_departing(ballot, seal);
         }
-        let alone = self.view.voters().all(|voter| voter == self.node);
+        // A learner that is about to vote is waited for: it takes over what would end with this replica.
+        let alone = self.view.members.keys().all(|member| *member == self.node || !self.has_round_trips(*member));
+        let alone = alone && self.view.voters().all(|voter| voter == self.node);
         if alone || !self.view.members.contains_key(&self.node) {
             self.stopped = true;
             self.effects.push(Effect::Stopped);
