@@ -403,3 +403,109 @@ impl Updates {
 
 /// Stands in a request until it has its number.
 const NO_CALL: CallId = CallId { session: SessionId { slot: Slot::ZERO, index: 0 }, sequence: 0 };
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use rand::SeedableRng;
+    use tokio::sync::{Semaphore, oneshot};
+
+    use super::*;
+    use crate::command::Kind;
+
+    const SESSION: SessionId = SessionId { slot: Slot(4), index: 2 };
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    type Answered = oneshot::Receiver<Result<Answer, ClientError>>;
+
+    fn invocation(deadline: Instant) -> (Invocation, Answered) {
+        let (reply, answered) = oneshot::channel();
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let caller = Caller { reply, deadline, after: seconds(1), place };
+        let (method, arguments) = ("increment".into(), Bytes::new());
+        (Invocation { kind: Kind::Update, object: None, method, arguments, caller }, answered)
+    }
+
+    /// Updates with an open session, and one answered call.
+    fn opened(now: Instant) -> Updates {
+        let mut updates = Updates::new(StdRng::seed_from_u64(1), now);
+        let (update, mut answered) = invocation(now + seconds(100));
+        updates.push(ObjectId(1), update);
+        let [Request::OpenSession { nonce }] = sent(&mut updates, now)[..] else { panic!("no session was asked for") };
+        updates.on_session_opened(now, nonce, Ok(SESSION));
+        let [Request::Call { call, .. }] = sent(&mut updates, now)[..] else { panic!("no call was sent") };
+        assert_eq!(call, CallId { session: SESSION, sequence: 1 });
+        updates.on_called(now, call, Ok(Answer::Returned(Vec::new())));
+        assert!(answered.try_recv().unwrap().is_ok());
+        updates
+    }
+
+    fn sent(updates: &mut Updates, now: Instant) -> Vec<Request> {
+        let mut requests = Vec::new();
+        let push = &mut |request: &Request| {
+            requests.push(request.clone());
+            Ok(())
+        };
+        updates.send(now, push).unwrap();
+        requests
+    }
+
+    #[test]
+    fn an_idle_session_is_kept_alive_and_a_busy_one_is_not() {
+        let start = Instant::now();
+        let mut updates = opened(start);
+        assert_eq!(updates.wakes_at(), Some(start + seconds(20)));
+        assert_eq!(sent(&mut updates, start + seconds(19)), []);
+        assert_eq!(sent(&mut updates, start + seconds(20)), [Request::KeepAlive { session: SESSION }]);
+        let (update, _answered) = invocation(start + seconds(100));
+        updates.push(ObjectId(1), update);
+        assert!(matches!(sent(&mut updates, start + seconds(30))[..], [Request::Call { .. }]));
+        assert_eq!(sent(&mut updates, start + seconds(49)), []);
+        assert_eq!(sent(&mut updates, start + seconds(50)).len(), 1);
+    }
+
+    #[test]
+    fn what_a_full_connection_did_not_take_is_sent_later() {
+        let start = Instant::now();
+        let mut updates = opened(start);
+        let waiting = (0..3).map(|_| invocation(start + seconds(100))).collect::<Vec<_>>();
+        let mut answers = Vec::new();
+        for (update, answered) in waiting {
+            updates.push(ObjectId(1), update);
+            answers.push(answered);
+        }
+        let mut room = 1;
+        let full = SendError::Full { limit: 1 };
+        let result = updates.send(start, &mut |_| if room == 0 { Err(full.clone()) } else { Ok(room -= 1) });
+        assert_eq!(result, Err(full.clone()));
+        let rest = sent(&mut updates, start);
+        let sequences = rest.iter().map(|request| match request {
+            Request::Call { call, .. } => call.sequence,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(sequences.collect::<Vec<_>>(), [3, 4]);
+        assert_eq!(updates.sent(), 3);
+    }
+
+    #[test]
+    fn a_busy_answer_delays_and_a_new_connection_does_not_wait_for_it() {
+        let start = Instant::now();
+        let mut updates = opened(start);
+        let (update, _answered) = invocation(start + seconds(100));
+        updates.push(ObjectId(1), update);
+        let [Request::Call { call, .. }] = sent(&mut updates, start)[..] else { panic!("no call was sent") };
+        let busy = CallError::Busy { what: "it".into(), limit: 1 };
+        assert!(matches!(updates.on_called(start, call, Err(busy)), Hint::Busy(_)));
+        assert_eq!((sent(&mut updates, start), updates.sent()), (Vec::new(), 0));
+        let at = updates.wakes_at().unwrap();
+        assert!(at >= start + BACKOFF_MIN && at <= start + BACKOFF_MAX);
+        updates.on_connection_changed();
+        assert_eq!(sent(&mut updates, start).len(), 1);
+        assert_eq!(sent(&mut updates, at), [], "it is on its way already");
+    }
+}
