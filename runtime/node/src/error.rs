@@ -10,7 +10,7 @@ use concoord_wire::join::{JoinRefusal, RetryReason};
 
 use crate::store::StoreError;
 
-/// Why [`crate::run`] ended although nobody stopped it. Each is one line that says what to do.
+/// Why [`crate::run()`] ended although nobody stopped it. Each is one line that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// Somebody else listens there.

@@ -1,18 +1,20 @@
 //! The world around a replica: sockets, clocks, threads, the log's store, and whoever wants to know the members.
 //!
-//! [`run`] is all there is to start. The replica itself is [`concoord_consensus::Replica`], a pure state machine that
+//! [`run()`] is all there is to start. The replica itself is [`concoord_consensus::Replica`], a pure state machine that
 //! decides everything; here its inputs are gathered and its effects are carried out, in the order and under the
 //! conditions that [`concoord_consensus::io`] names.
 //!
 //! ```text
-//!                     the tokio runtime's one thread                                  │ concoord-apply
-//! client ── QUIC ──> client_reader ─┐                                                 │
-//! peer   ── QUIC ──> gate::read_peer ┤ bursts          Apply, Query, Describe, bursts │
-//! joiner ── QUIC ──> join ───────────┴─────> driver ──────────────────────────────────┼─> applying ── executor
-//!                      step, Flush, effects   │  ^                   outputs, bursts   │       │
-//!  client <── clients ── outbox <─────────────┤  └────────────────────────────────────-┼───────┘
-//!  peer   <── links ──── outbox <─────────────┤                                        │
-//!                        store  <─────────────┴──> roster ──> plugins                  │
+//!                     the tokio runtime's one thread                     │ concoord-apply
+//!                                                                        │
+//! client ── QUIC ──> client_reader ─┐                                    │
+//! peer   ── QUIC ──> gate ──────────┼─ bursts ─> driver ── jobs ─────────┼──> applying ── executor
+//! joiner ── QUIC ──> join ──────────┘            │  ^                    │       │
+//!                                                │  └──── outputs ───────┼───────┘
+//! client <── QUIC ── clients <─── Reply ─────────┤                       │
+//! peer   <── QUIC ── links <───── Send ──────────┤
+//!                    store <───── Persist ───────┤
+//!                    plugins <─── RosterChanged ─┘
 //! ```
 //!
 //! | file               | role                                                          |
@@ -30,7 +32,8 @@
 //! | `plugin.rs`        | view plugins                                                   |
 //!
 //! **Invariants.** The replica is stepped by one task only. Nothing that waits (a slow object, peer, client, plugin)
-//! is waited for by that task. Every queue has a bound in `limits.rs`.
+//! is waited for by that task. Every queue has a bound in `limits.rs`, but
+//! one: decided batches that a replica has not applied yet, which its log holds in memory anyway.
 
 mod applying;
 mod client_reader;

@@ -1,7 +1,7 @@
 //! How far a replica has come: what it tells its log as the membership changes, when it loads its object, and when it
 //! is ready. Nothing here decides anything; the roster and the applied slots do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::sync::Arc;
 
@@ -34,6 +34,10 @@ pub(crate) struct Progress {
     on_ready: Option<OnReady>,
     ready: bool,
     roster: Option<Arc<Roster>>,
+    /// Who led last, so that a leader that goes on leading after a view change is no news.
+    led_by: Option<NodeId>,
+    /// Who was said to be silent.
+    silent: BTreeSet<NodeId>,
 }
 
 impl Progress {
@@ -43,7 +47,8 @@ impl Progress {
             Some(object) if first => Load::Wanted(object),
             _ => Load::Done,
         };
-        Progress { node, first, load, on_ready, ready: false, roster: None }
+        let (ready, roster, led_by, silent) = (false, None, None, BTreeSet::new());
+        Progress { node, first, load, on_ready, ready, roster, led_by, silent }
     }
 
     pub(crate) fn on_roster(&mut self, roster: &Arc<Roster>) {
@@ -129,38 +134,41 @@ impl Progress {
     }
 
     /// Says what is new in a roster.
-    fn trace(&self, new: &Roster) {
-        let old = self.roster.as_deref();
-        let before = by_id(old);
+    fn trace(&mut self, new: &Roster) {
+        let old = self.roster.take();
+        let before = by_id(old.as_deref());
         let now = by_id(Some(new));
         for (id, member) in &now {
-            let was = before.get(id);
-            match was {
-                None if old.is_some() || *id == self.node => {
-                    tracing::info!("view {}: {} joined as {}", new.view, self.name(member), member.role);
-                }
-                None => tracing::info!("view {}: {} is a {}", new.view, self.name(member), member.role),
+            let name = self.name(member);
+            match before.get(id) {
+                None if old.is_some() => tracing::info!("view {}: {name} joined as {}", new.view, member.role),
+                None => tracing::info!("view {}: {name} is a {}", new.view, member.role),
                 Some(was) if was.role != member.role => {
-                    tracing::info!("view {}: {} is a {} now", new.view, self.name(member), member.role);
+                    tracing::info!("view {}: {name} is a {} now", new.view, member.role);
                 }
-                Some(was) if was.live != member.live => {
-                    tracing::info!(
-                        "{} {}",
-                        self.name(member),
-                        if member.live { "is heard again" } else { "is silent" }
-                    );
-                }
-                Some(_) => {}
+                Some(was) => self.trace_liveness(was.live, member),
             }
         }
         for member in before.iter().filter(|(id, _)| !now.contains_key(*id)).map(|(_, member)| member) {
             tracing::info!("view {}: {} left", new.view, self.name(member));
+            self.silent.remove(&member.id);
         }
-        if old.and_then(|old| old.leader) != new.leader {
-            match new.leader.and_then(|leader| now.get(&leader)) {
-                Some(member) => tracing::info!("{} leads", self.name(member)),
-                None => tracing::info!("nobody leads"),
+        match new.leader.and_then(|leader| now.get(&leader)) {
+            Some(member) if self.led_by != new.leader => {
+                tracing::info!("{} leads", self.name(member));
+                self.led_by = new.leader;
             }
+            Some(_) => {}
+            None => tracing::debug!("nobody leads"),
+        }
+    }
+
+    fn trace_liveness(&mut self, was_live: bool, member: &RosterMember) {
+        if was_live && !member.live {
+            tracing::info!("{} is silent", self.name(member));
+            self.silent.insert(member.id);
+        } else if member.live && self.silent.remove(&member.id) {
+            tracing::info!("{} is heard again", self.name(member));
         }
     }
 
