@@ -1,7 +1,7 @@
 //! What an object can do, as the object itself describes it.
 //!
 //! Types stand in one flat table in which every type refers only to earlier ones, so an interface from a stranger can
-//! neither be recursive nor nest beyond [`limits::TYPE_DEPTH_MAX`]; decoding it needs no recursion.
+//! neither be recursive nor nest beyond [`TYPE_DEPTH_MAX`]; decoding it needs no recursion.
 
 use postcard_schema::schema::{DataModelType, DataModelVariant, NamedType, NamedValue};
 use serde::{Deserialize, Serialize};
