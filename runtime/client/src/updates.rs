@@ -481,7 +481,13 @@ mod tests {
         }
         let mut room = 1;
         let full = SendError::Full { limit: 1 };
-        let result = updates.send(start, &mut |_| if room == 0 { Err(full.clone()) } else { Ok(room -= 1) });
+        let result = updates.send(start, &mut |_| {
+            if room == 0 {
+                return Err(full.clone());
+            }
+            room -= 1;
+            Ok(())
+        });
         assert_eq!(result, Err(full.clone()));
         let rest = sent(&mut updates, start);
         let sequences = rest.iter().map(|request| match request {

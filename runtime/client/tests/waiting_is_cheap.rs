@@ -1,5 +1,8 @@
 //! Whatever the client waits for, it sleeps meanwhile. A file of its own: it measures the whole process.
 
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
+
 mod fake;
 
 use std::net::UdpSocket;
@@ -24,7 +27,6 @@ async fn cost_of_waiting(client: &Client) -> u64 {
     cpu_ticks() - before
 }
 
-#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn waiting_costs_next_to_no_processor_time() {
     let parked = Cluster::default();

@@ -15,7 +15,7 @@ use crate::quic::{self, code};
 use crate::role::{End, Role};
 use crate::trust::SERVER_NAME;
 
-/// Why there is no connection. Each reads on from "<address>: ".
+/// Why there is no connection. Each reads on from an address and a colon.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
     /// Nothing, or too little, came back.
