@@ -85,8 +85,9 @@ impl Client {
     /// Dropping the future gives up waiting, not the update.
     ///
     /// # Errors
-    /// [`ClientError`]. After [`ClientError::Timeout`] with a call id and after [`ClientError::Unknown`] the update
-    /// may or may not have been executed; after any other error it was not, except that a trap says what it did.
+    /// [`ClientError`]. After [`ClientError::Timeout`] with a call id, [`ClientError::Unknown`], and
+    /// [`ClientError::Closed`] while it was waiting, the update may or may not have been executed; after any other
+    /// error it changed nothing.
     pub async fn call(&self, object: Option<&str>, method: &str, arguments: Vec<u8>) -> Result<Answer, ClientError> {
         self.invoke_kind(Kind::Update, object, method, arguments).await
     }
