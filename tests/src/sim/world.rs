@@ -5,23 +5,21 @@ use std::net::SocketAddr;
 
 use concoord::wire::client::{Request, Response};
 use concoord::wire::join::JoinReply;
-use concoord::wire::member::{Member, Services, Standing, View};
+use concoord::wire::member::{Member, Standing, View};
 use concoord::wire::peer::Message;
-use concoord::wire::{ClusterId, NodeId, Slot, ViewId};
-use concoord_consensus::Timing;
-use concoord_consensus::io::{ClientToken, Effect, Input, JoinToken, LogPosition};
+use concoord::wire::{NodeId, Slot, ViewId};
+use concoord_consensus::io::{ClientToken, Input, JoinToken};
 
 use super::checks::Checks;
 pub use super::checks::Violation;
 use super::client::Client;
 use super::faults::{Coverage, Faults};
-use super::network::{Network, Place};
-use super::node::{Done, Node, Work};
+use super::network::Network;
+use super::node::Node;
 use super::random::Chance;
 
 /// Port of address 0.
 pub const PORT_FIRST: u16 = 14_000;
-const CLUSTER: ClusterId = ClusterId(7);
 const CLIENTS: usize = 4;
 const CALLS_PER_CLIENT: u64 = 60;
 /// Until when one fault follows another, at least.
@@ -30,9 +28,6 @@ const FAULTS_UNTIL_US: u64 = 4_000_000;
 pub const FAULTS_MIN: u64 = 5;
 /// How long a healed cluster may take until every client has its answers and every member all slots.
 const CONVERGE_US: u64 = 20_000_000;
-const JOIN_RETRY_US: u64 = 100_000;
-/// As long as the driver waits.
-const STOP_WAIT_US: u64 = 3_000_000;
 /// More events than any run that gets anywhere has.
 const EVENTS_MAX: u64 = 3_000_000;
 
@@ -54,7 +49,7 @@ pub struct Report {
 }
 
 #[derive(Debug)]
-enum Event {
+pub(super) enum Event {
     Deliver { from: NodeId, to: NodeId, message: Message },
     Tick { node: NodeId, life: u64 },
     Flush { node: NodeId, life: u64 },
@@ -77,29 +72,29 @@ pub struct World {
     pub chance: Chance,
     /// Simulated microseconds since the start.
     pub now_us: u64,
-    events: BTreeMap<(u64, u64), Event>,
-    sequence: u64,
+    pub(super) events: BTreeMap<(u64, u64), Event>,
+    pub(super) sequence: u64,
     /// All nodes that ever were.
     pub nodes: BTreeMap<NodeId, Node>,
     /// How many addresses there are.
     pub addresses: usize,
     /// The links.
     pub network: Network,
-    clients: Vec<Client>,
-    checks: Checks,
+    pub(super) clients: Vec<Client>,
+    pub(super) checks: Checks,
     /// How far each node's decided slots were compared.
-    compared: BTreeMap<NodeId, Slot>,
-    ticks: BTreeMap<NodeId, u64>,
-    joining: BTreeMap<NodeId, JoinToken>,
-    last_token: u64,
-    lives: u64,
+    pub(super) compared: BTreeMap<NodeId, Slot>,
+    pub(super) ticks: BTreeMap<NodeId, u64>,
+    pub(super) joining: BTreeMap<NodeId, JoinToken>,
+    pub(super) last_token: u64,
+    pub(super) lives: u64,
     /// What goes wrong.
     pub faults: Faults,
-    trace_hash: u64,
-    violation: Option<Violation>,
-    loaded: bool,
+    pub(super) trace_hash: u64,
+    pub(super) violation: Option<Violation>,
+    pub(super) loaded: bool,
     /// Whether to print what happens.
-    told: bool,
+    pub(super) told: bool,
 }
 
 /// Runs the seed.
@@ -135,13 +130,13 @@ fn play(mut world: World) -> Result<Report, Violation> {
     })
 }
 
-fn address(number: usize) -> SocketAddr {
+pub(super) fn address(number: usize) -> SocketAddr {
     let port = PORT_FIRST + u16::try_from(number).expect("few addresses");
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 impl World {
-    fn new(seed: u64) -> World {
+    pub(super) fn new(seed: u64) -> World {
         let mut chance = Chance::new(seed);
         let addresses = usize::try_from(chance.between(3, 5)).expect("3 to 5");
         let clients = (0..CLIENTS).map(|number| Client::new(number, CALLS_PER_CLIENT, &mut chance)).collect();
@@ -169,7 +164,7 @@ impl World {
     }
 
     /// The first replica starts; the others ask to join.
-    fn build(&mut self) {
+    pub(super) fn build(&mut self) {
         let first = self.new_id();
         let member = Member { standing: Standing::Voter, ..self.member(first, 0) };
         let genesis = View { id: ViewId(1), members: [(first, member)].into() };
@@ -187,30 +182,8 @@ impl World {
         self.schedule(first_fault, Event::Fault);
     }
 
-    fn member(&self, id: NodeId, number: usize) -> Member {
-        Member {
-            id,
-            address: address(number),
-            services: Services::default(),
-            volatile: false,
-            standing: Standing::Learner { replaces: None },
-        }
-    }
-
-    fn new_id(&mut self) -> NodeId {
-        NodeId(self.chance.number())
-    }
-
-    /// A new replica at an address asks to join, after a while.
-    pub fn add_joiner(&mut self, number: usize, delay_us: u64) {
-        let id = self.new_id();
-        let genesis = View { id: ViewId(1), members: BTreeMap::new() };
-        self.nodes.insert(id, Node::new(id, number, genesis));
-        self.schedule(delay_us, Event::Join { node: id, at: 0 });
-    }
-
     /// Until everything is answered and everybody knows everything.
-    fn live(&mut self) -> Result<(), Violation> {
+    pub(super) fn live(&mut self) -> Result<(), Violation> {
         let (mut healed, mut healed_at_us) = (false, 0);
         let mut events = 0;
         while let Some(((at, _), event)) = self.events.pop_first() {
@@ -236,11 +209,11 @@ impl World {
         Err(Violation::new("nothing is left to happen".into()))
     }
 
-    fn faults_are_over(&self) -> bool {
+    pub(super) fn faults_are_over(&self) -> bool {
         self.now_us > FAULTS_UNTIL_US && self.faults.coverage.faults() >= FAULTS_MIN
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         let decided = self.checks.slots();
         let view = self.newest_view();
         let all_know = self.nodes.values().filter(|node| !node.gone).all(|node| {
@@ -253,13 +226,13 @@ impl World {
         all_know && view.voters().count() == view.members.len() && self.clients.iter().all(Client::is_done)
     }
 
-    fn final_value(&self) -> i64 {
+    pub(super) fn final_value(&self) -> i64 {
         let value = |node: &Node| Some(node.process.as_ref()?.application.objects().value());
         self.nodes.values().find_map(value).unwrap_or(0)
     }
 
     /// One line on everybody, for a run that got stuck.
-    fn state(&self) -> String {
+    pub(super) fn state(&self) -> String {
         let mut lines = Vec::new();
         for node in self.nodes.values().filter(|node| !node.gone) {
             let what = match &node.process {
@@ -295,7 +268,7 @@ impl World {
     }
 
     /// Faults end: the network works, and whoever is down starts again.
-    fn heal(&mut self) {
+    pub(super) fn heal(&mut self) {
         self.say(|| "faults end".into());
         self.network.heal();
         self.faults.end();
@@ -310,12 +283,12 @@ impl World {
         }
     }
 
-    fn schedule(&mut self, delay_us: u64, event: Event) {
+    pub(super) fn schedule(&mut self, delay_us: u64, event: Event) {
         self.sequence += 1;
         self.events.insert((self.now_us + delay_us, self.sequence), event);
     }
 
-    fn handle(&mut self, event: Event) {
+    pub(super) fn handle(&mut self, event: Event) {
         self.trace(&event);
         match event {
             Event::Deliver { from, to, message } => self.input(to, Input::Peer { from, message }),
@@ -341,7 +314,7 @@ impl World {
         }
     }
 
-    fn trace(&mut self, event: &Event) {
+    pub(super) fn trace(&mut self, event: &Event) {
         let (kind, a, b) = match event {
             Event::Deliver { from, to, .. } => (1, from.0, to.0),
             Event::Tick { node, life } => (2, node.0, *life),
@@ -362,339 +335,11 @@ impl World {
         }
     }
 
-    fn lives_on(&self, node: NodeId, life: u64) -> bool {
+    pub(super) fn lives_on(&self, node: NodeId, life: u64) -> bool {
         self.nodes.get(&node).and_then(|node| node.process.as_ref()).is_some_and(|process| process.life == life)
     }
 
-    /// One input of a replica, and everything that follows from it.
-    pub fn input(&mut self, id: NodeId, input: Input) {
-        let Some(node) = self.nodes.get_mut(&id) else { return };
-        if node.paused_until_us > self.now_us {
-            return self.postpone(id, input);
-        }
-        let now = node.time(self.now_us);
-        let Some(process) = &mut node.process else { return };
-        let life = process.life;
-        let flushes = !matches!(input, Input::Flush);
-        let mut effects = Vec::new();
-        process.replica.step(now, input, &mut effects);
-        let at_once = self.chance.percent(70);
-        if flushes && at_once {
-            process.replica.step(now, Input::Flush, &mut effects);
-        } else if flushes {
-            let delay = self.chance.between(1, 500);
-            self.schedule(delay, Event::Flush { node: id, life });
-        }
-        self.carry_out(id, effects);
-        self.compare(id);
-        self.schedule_tick(id);
-    }
-
-    /// A paused process finds everything waiting when it wakes up.
-    fn postpone(&mut self, id: NodeId, input: Input) {
-        let Some(node) = self.nodes.get(&id) else { return };
-        let wait = node.paused_until_us - self.now_us;
-        let life = node.process.as_ref().map_or(0, |process| process.life);
-        match input {
-            Input::Peer { from, message } => self.schedule(wait, Event::Deliver { from, to: id, message }),
-            Input::Tick => self.schedule(wait, Event::Tick { node: id, life }),
-            Input::Flush => self.schedule(wait, Event::Flush { node: id, life }),
-            Input::Client { client, request } => {
-                let client = usize::try_from(client.0).expect("few clients");
-                self.schedule(wait, Event::Request { client, to: id, request });
-            }
-            Input::Durable { position } => {
-                let records = usize::try_from(position.0).expect("few records");
-                self.schedule(wait, Event::Synced { node: id, life, records });
-            }
-            // The rest is asked again.
-            _ => {}
-        }
-    }
-
-    fn schedule_tick(&mut self, id: NodeId) {
-        let Some(process) = self.nodes.get(&id).and_then(|node| node.process.as_ref()) else { return };
-        let (deadline, life) = (process.replica.deadline(), process.life);
-        if deadline != u64::MAX && self.ticks.insert(id, deadline) != Some(deadline) {
-            self.schedule(deadline.saturating_sub(self.now_us), Event::Tick { node: id, life });
-        }
-    }
-
-    /// Compares what the node newly knows as decided with what others know.
-    fn compare(&mut self, id: NodeId) {
-        let Some(process) = self.nodes.get(&id).and_then(|node| node.process.as_ref()) else { return };
-        let compared = self.compared.entry(id).or_default();
-        while *compared < process.replica.decided() {
-            *compared = compared.next();
-            let value = process.replica.decided_value(*compared).expect("a decided slot has a value");
-            if let Err(violation) = self.checks.decided(id, *compared, value) {
-                self.violation.get_or_insert(violation);
-            }
-        }
-    }
-
-    fn carry_out(&mut self, id: NodeId, effects: Vec<Effect>) {
-        let mut ends = false;
-        for effect in effects {
-            match effect {
-                Effect::Persist { position, record } => self.persist(id, position, record),
-                Effect::Send { to, message, after } => self.send_or_hold(id, to, message, after),
-                Effect::Apply { slot, batch, replies } => self.queue(id, Work::Apply(slot, batch, replies)),
-                Effect::Query(query) => self.queue(id, Work::Query(query)),
-                Effect::Describe { client, request, name } => self.queue(id, Work::Describe(client, request, name)),
-                Effect::Reply { client, response } => self.respond(id, client, response),
-                Effect::JoinReply { join, reply } => self.send_join_reply(id, join, reply),
-                Effect::RosterChanged(roster) => {
-                    self.say(|| {
-                        format!(
-                            "{id:?} sees view {}, leader {:?}, decided {}",
-                            roster.view, roster.leader, roster.decided
-                        )
-                    });
-                    self.load_object(id);
-                }
-                Effect::Removed { .. } | Effect::Stopped => ends = true,
-            }
-        }
-        if ends {
-            self.retire(id);
-        }
-    }
-
-    fn persist(&mut self, id: NodeId, position: LogPosition, record: concoord::wire::record::Record) {
-        if let Err(violation) = self.checks.appended(id, &record) {
-            self.violation.get_or_insert(violation);
-        }
-        let delay = self.faults.sync_delay_us(id, &mut self.chance);
-        let node = self.nodes.get_mut(&id).expect("a node that runs");
-        node.disk.push(record);
-        assert_eq!(node.disk.len() as u64, position.0, "positions number the records");
-        let life = node.process.as_ref().map_or(0, |process| process.life);
-        self.schedule(delay, Event::Synced { node: id, life, records: usize::try_from(position.0).expect("few") });
-    }
-
-    fn on_synced(&mut self, id: NodeId, records: usize) {
-        let node = self.nodes.get_mut(&id).expect("a node that runs");
-        if node.paused_until_us > self.now_us {
-            return self.postpone(id, Input::Durable { position: LogPosition(records as u64) });
-        }
-        if records <= node.synced {
-            return;
-        }
-        node.synced = records;
-        let position = LogPosition(records as u64);
-        let process = node.process.as_mut().expect("its life goes on");
-        process.durable = position;
-        let (ready, held) = std::mem::take(&mut process.held).into_iter().partition(|(after, ..)| *after <= position);
-        process.held = held;
-        let ready: Vec<(LogPosition, NodeId, Message)> = ready;
-        for (_, to, message) in ready {
-            self.transmit(id, to, message);
-        }
-        self.input(id, Input::Durable { position });
-    }
-
-    fn send_or_hold(&mut self, id: NodeId, to: NodeId, message: Message, after: LogPosition) {
-        let process = self.nodes.get_mut(&id).and_then(|node| node.process.as_mut()).expect("a node that runs");
-        if after <= process.durable {
-            self.transmit(id, to, message);
-        } else {
-            process.held.push((after, to, message));
-        }
-    }
-
-    fn transmit(&mut self, from: NodeId, to: NodeId, message: Message) {
-        for delay in self.network.delays(Place::Node(from), Place::Node(to), &mut self.chance) {
-            self.schedule(delay, Event::Deliver { from, to, message: message.clone() });
-        }
-    }
-
-    fn queue(&mut self, id: NodeId, work: Work) {
-        let delay = self.faults.work_delay_us(&mut self.chance);
-        let process = self.nodes.get_mut(&id).and_then(|node| node.process.as_mut()).expect("a node that runs");
-        process.queue.push_back(work);
-        let life = process.life;
-        self.schedule(delay, Event::Work { node: id, life });
-    }
-
-    fn on_work(&mut self, id: NodeId) {
-        let process = self.nodes.get_mut(&id).and_then(|node| node.process.as_mut()).expect("its life goes on");
-        let Some(done) = process.work() else { return };
-        match done {
-            Done::Applied(applied) => {
-                let state = process.application.state_hash();
-                if let Err(violation) = self.checks.applied(id, applied.slot, state) {
-                    self.violation.get_or_insert(violation);
-                }
-                self.loaded |= !applied.loaded.is_empty();
-                self.input(id, Input::Applied(applied));
-            }
-            Done::Response(client, response) => self.respond(id, client, response),
-        }
-    }
-
-    /// The first leader loads the counter, as the first replica's driver does.
-    fn load_object(&mut self, id: NodeId) {
-        let leads = self.nodes[&id].process.as_ref().is_some_and(|process| process.replica.is_leader());
-        if leads && !self.loaded {
-            let now = self.nodes[&id].time(self.now_us);
-            let node = self.nodes.get_mut(&id).expect("a node that runs");
-            let mut effects = Vec::new();
-            let load = Input::Load {
-                name: "counter".into(),
-                module: b"counter".as_slice().into(),
-                arguments: [].as_slice().into(),
-            };
-            node.process.as_mut().expect("it leads").replica.step(now, load, &mut effects);
-            self.carry_out(id, effects);
-        }
-    }
-
-    fn respond(&mut self, id: NodeId, client: ClientToken, response: Response) {
-        let client = usize::try_from(client.0).expect("few clients");
-        for delay in self.network.delays(Place::Node(id), Place::Client(client), &mut self.chance) {
-            self.schedule(delay, Event::Response { client, response: response.clone() });
-        }
-    }
-
-    fn on_wake_client(&mut self, client: usize) {
-        let now_us = self.now_us;
-        if !self.loaded {
-            return self.schedule(20_000, Event::WakeClient { client });
-        }
-        let it = &mut self.clients[client];
-        if now_us >= it.wakes_at_us {
-            let request = it.wake(now_us, self.addresses, &mut self.checks, &mut self.chance);
-            self.send_request(client, request);
-        }
-        self.schedule_client(client);
-    }
-
-    fn on_response(&mut self, client: usize, response: Response) {
-        match self.clients[client].hear(response, self.now_us, &mut self.checks, &mut self.chance) {
-            Ok(request) => self.send_request(client, request),
-            Err(violation) => {
-                self.violation.get_or_insert(violation);
-            }
-        }
-        self.schedule_client(client);
-    }
-
-    fn schedule_client(&mut self, client: usize) {
-        let wakes_at_us = self.clients[client].wakes_at_us;
-        if wakes_at_us != u64::MAX {
-            self.schedule(wakes_at_us.saturating_sub(self.now_us), Event::WakeClient { client });
-        }
-    }
-
-    fn send_request(&mut self, client: usize, request: Option<Request>) {
-        let Some(request) = request else { return };
-        let Some(to) = self.running_at(self.clients[client].target) else { return };
-        for delay in self.network.delays(Place::Client(client), Place::Node(to), &mut self.chance) {
-            self.schedule(delay, Event::Request { client, to, request: request.clone() });
-        }
-    }
-
-    /// The node that runs at an address.
-    fn running_at(&self, number: usize) -> Option<NodeId> {
-        let mut here = self.nodes.values().filter(|node| node.address == number && node.process.is_some());
-        here.next_back().map(|node| node.id)
-    }
-
-    fn on_join(&mut self, id: NodeId, at: usize) {
-        if self.nodes[&id].process.is_some() || self.nodes[&id].gone {
-            return;
-        }
-        let again = (at + 1) % self.addresses;
-        self.schedule(JOIN_RETRY_US, Event::Join { node: id, at: again });
-        let Some(asked) = self.running_at(at) else { return };
-        let both_ways = self.network.passes(Place::Node(id), Place::Node(asked))
-            && self.network.passes(Place::Node(asked), Place::Node(id));
-        if both_ways {
-            self.last_token += 1;
-            let join = JoinToken(self.last_token);
-            self.joining.insert(id, join);
-            let member = self.member(id, self.nodes[&id].address);
-            self.input(asked, Input::Join { join, member, reached: Ok(()) });
-        }
-    }
-
-    fn send_join_reply(&mut self, _from: NodeId, join: JoinToken, reply: JoinReply) {
-        let joiner = self.joining.iter().find(|(_, token)| **token == join).map(|(id, _)| *id);
-        if let Some(node) = joiner {
-            let delay = self.chance.between(50, 2_000);
-            self.schedule(delay, Event::JoinReply { node, reply });
-        }
-    }
-
-    fn on_join_reply(&mut self, id: NodeId, reply: JoinReply) {
-        let node = self.nodes.get_mut(&id).expect("who asked");
-        if node.process.is_some() || node.gone || !node.disk.is_empty() {
-            return;
-        }
-        match reply {
-            JoinReply::Accepted(welcome) => {
-                node.genesis = welcome.genesis;
-                self.faults.coverage.joined += 1;
-                self.start(id, welcome.members.into_iter().map(|(id, _)| id).collect());
-            }
-            JoinReply::Redirect { leader } => {
-                let at = usize::from(leader.port() - PORT_FIRST);
-                self.schedule(1_000, Event::Join { node: id, at });
-            }
-            JoinReply::Retry(_) => {}
-            JoinReply::Refused(why) => {
-                self.violation.get_or_insert(Violation::new(format!("{id:?} was refused: {why}")));
-            }
-        }
-    }
-
-    fn start(&mut self, id: NodeId, contacts: Vec<NodeId>) {
-        self.lives += 1;
-        let (life, seed, now_us) = (self.lives, self.chance.number(), self.now_us);
-        let node = self.nodes.get_mut(&id).expect("a known node");
-        let disk = node.disk.len();
-        let effects = node.start(CLUSTER, contacts, Timing::default(), seed, life, now_us);
-        self.say(|| format!("{id:?} starts with {disk} records"));
-        self.compared.remove(&id);
-        self.ticks.remove(&id);
-        self.carry_out(id, effects);
-        self.input(id, Input::Tick);
-    }
-
-    fn restart(&mut self, id: NodeId) {
-        let node = &self.nodes[&id];
-        if node.process.is_some() || node.gone {
-            return;
-        }
-        let contacts = self.newest_view().members.into_keys().collect();
-        self.start(id, contacts);
-    }
-
-    /// It left the cluster and its process ended.
-    fn retire(&mut self, id: NodeId) {
-        self.say(|| format!("{id:?} leaves for good"));
-        let node = self.nodes.get_mut(&id).expect("a node that ran");
-        node.process = None;
-        node.gone = true;
-        node.stopping = false;
-        let number = node.address;
-        let occupied = self.nodes.values().any(|node| node.address == number && !node.gone);
-        if !occupied {
-            let delay = self.chance.between(20_000, 300_000);
-            self.add_joiner(number, delay);
-        }
-    }
-
-    /// The driver waits only so long for a stop to be handed over.
-    pub fn give_up_later(&mut self, id: NodeId) {
-        if let Some(process) = self.nodes.get(&id).and_then(|node| node.process.as_ref()) {
-            let life = process.life;
-            self.schedule(STOP_WAIT_US, Event::GiveUp { node: id, life });
-        }
-    }
-
-    fn on_fault(&mut self) {
+    pub(super) fn on_fault(&mut self) {
         if !self.faults_are_over() {
             self.inject();
             let delay = self.chance.between(100_000, 600_000);
@@ -707,15 +352,5 @@ impl World {
         if self.told {
             println!("{:>9.3} ms  {}", self.now_us as f64 / 1000.0, what());
         }
-    }
-
-    /// A crash; it starts again from its disk after a while.
-    pub fn crash(&mut self, id: NodeId) {
-        let kept = usize::try_from(self.chance.between(0, 3)).expect("few");
-        let node = self.nodes.get_mut(&id).expect("a node that runs");
-        node.crash(kept);
-        self.checks.crashed(id, &node.disk);
-        let delay = self.chance.between(20_000, 700_000);
-        self.schedule(delay, Event::Restart { node: id });
     }
 }

@@ -1,0 +1,204 @@
+//! What a node's driver does: inputs in, effects out, on the simulated disk and network.
+
+use concoord::wire::NodeId;
+use concoord::wire::client::Response;
+use concoord::wire::peer::Message;
+use concoord::wire::record::Record;
+use concoord_consensus::io::{ClientToken, Effect, Input, LogPosition};
+
+use super::network::Place;
+use super::node::{Done, Work};
+use super::world::{Event, World};
+
+impl World {
+    /// One input of a replica, and everything that follows from it.
+    pub fn input(&mut self, id: NodeId, input: Input) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        if node.paused_until_us > self.now_us {
+            return self.postpone(id, input);
+        }
+        let now = node.time(self.now_us);
+        let Some(process) = &mut node.process else { return };
+        let life = process.life;
+        let flushes = !matches!(input, Input::Flush);
+        let mut effects = Vec::new();
+        process.replica.step(now, input, &mut effects);
+        let at_once = self.chance.percent(70);
+        if flushes && at_once {
+            process.replica.step(now, Input::Flush, &mut effects);
+        } else if flushes {
+            let delay = self.chance.between(1, 500);
+            self.schedule(delay, Event::Flush { node: id, life });
+        }
+        self.carry_out(id, effects);
+        self.compare(id);
+        self.schedule_tick(id);
+    }
+
+    /// A paused process finds everything waiting when it wakes up.
+    pub(super) fn postpone(&mut self, id: NodeId, input: Input) {
+        let Some(node) = self.nodes.get(&id) else { return };
+        let wait = node.paused_until_us - self.now_us;
+        let life = node.process.as_ref().map_or(0, |process| process.life);
+        match input {
+            Input::Peer { from, message } => self.schedule(wait, Event::Deliver { from, to: id, message }),
+            Input::Tick => self.schedule(wait, Event::Tick { node: id, life }),
+            Input::Flush => self.schedule(wait, Event::Flush { node: id, life }),
+            Input::Client { client, request } => {
+                let client = usize::try_from(client.0).expect("few clients");
+                self.schedule(wait, Event::Request { client, to: id, request });
+            }
+            Input::Durable { position } => {
+                let records = usize::try_from(position.0).expect("few records");
+                self.schedule(wait, Event::Synced { node: id, life, records });
+            }
+            // The rest is asked again.
+            _ => {}
+        }
+    }
+
+    pub(super) fn schedule_tick(&mut self, id: NodeId) {
+        let Some(process) = self.nodes.get(&id).and_then(|node| node.process.as_ref()) else { return };
+        let (deadline, life) = (process.replica.deadline(), process.life);
+        if deadline != u64::MAX && self.ticks.insert(id, deadline) != Some(deadline) {
+            self.schedule(deadline.saturating_sub(self.now_us), Event::Tick { node: id, life });
+        }
+    }
+
+    /// Compares what the node newly knows as decided with what others know.
+    pub(super) fn compare(&mut self, id: NodeId) {
+        let Some(process) = self.nodes.get(&id).and_then(|node| node.process.as_ref()) else { return };
+        let compared = self.compared.entry(id).or_default();
+        while *compared < process.replica.decided() {
+            *compared = compared.next();
+            let value = process.replica.decided_value(*compared).expect("a decided slot has a value");
+            if let Err(violation) = self.checks.decided(id, *compared, value) {
+                self.violation.get_or_insert(violation);
+            }
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, id: NodeId, effects: Vec<Effect>) {
+        let mut ends = false;
+        for effect in effects {
+            match effect {
+                Effect::Persist { position, record } => self.persist(id, position, record),
+                Effect::Send { to, message, after } => self.send_or_hold(id, to, message, after),
+                Effect::Apply { slot, batch, replies } => self.queue(id, Work::Apply(slot, batch, replies)),
+                Effect::Query(query) => self.queue(id, Work::Query(query)),
+                Effect::Describe { client, request, name } => self.queue(id, Work::Describe(client, request, name)),
+                Effect::Reply { client, response } => self.respond(id, client, response),
+                Effect::JoinReply { join, reply } => self.send_join_reply(id, join, reply),
+                Effect::RosterChanged(roster) => {
+                    self.say(|| {
+                        format!(
+                            "{id:?} sees view {}, leader {:?}, decided {}",
+                            roster.view, roster.leader, roster.decided
+                        )
+                    });
+                    self.load_object(id);
+                }
+                Effect::Removed { .. } | Effect::Stopped => ends = true,
+            }
+        }
+        if ends {
+            self.retire(id);
+        }
+    }
+
+    pub(super) fn persist(&mut self, id: NodeId, position: LogPosition, record: Record) {
+        if let Err(violation) = self.checks.appended(id, &record) {
+            self.violation.get_or_insert(violation);
+        }
+        let delay = self.faults.sync_delay_us(id, &mut self.chance);
+        let node = self.nodes.get_mut(&id).expect("a node that runs");
+        node.disk.push(record);
+        assert_eq!(node.disk.len() as u64, position.0, "positions number the records");
+        let life = node.process.as_ref().map_or(0, |process| process.life);
+        self.schedule(delay, Event::Synced { node: id, life, records: usize::try_from(position.0).expect("few") });
+    }
+
+    pub(super) fn on_synced(&mut self, id: NodeId, records: usize) {
+        let node = self.nodes.get_mut(&id).expect("a node that runs");
+        if node.paused_until_us > self.now_us {
+            return self.postpone(id, Input::Durable { position: LogPosition(records as u64) });
+        }
+        if records <= node.synced {
+            return;
+        }
+        node.synced = records;
+        let position = LogPosition(records as u64);
+        let process = node.process.as_mut().expect("its life goes on");
+        process.durable = position;
+        let (ready, held) = std::mem::take(&mut process.held).into_iter().partition(|(after, ..)| *after <= position);
+        process.held = held;
+        let ready: Vec<(LogPosition, NodeId, Message)> = ready;
+        for (_, to, message) in ready {
+            self.transmit(id, to, message);
+        }
+        self.input(id, Input::Durable { position });
+    }
+
+    pub(super) fn send_or_hold(&mut self, id: NodeId, to: NodeId, message: Message, after: LogPosition) {
+        let process = self.nodes.get_mut(&id).and_then(|node| node.process.as_mut()).expect("a node that runs");
+        if after <= process.durable {
+            self.transmit(id, to, message);
+        } else {
+            process.held.push((after, to, message));
+        }
+    }
+
+    pub(super) fn transmit(&mut self, from: NodeId, to: NodeId, message: Message) {
+        for delay in self.network.delays(Place::Node(from), Place::Node(to), &mut self.chance) {
+            self.schedule(delay, Event::Deliver { from, to, message: message.clone() });
+        }
+    }
+
+    pub(super) fn queue(&mut self, id: NodeId, work: Work) {
+        let delay = self.faults.work_delay_us(&mut self.chance);
+        let process = self.nodes.get_mut(&id).and_then(|node| node.process.as_mut()).expect("a node that runs");
+        process.queue.push_back(work);
+        let life = process.life;
+        self.schedule(delay, Event::Work { node: id, life });
+    }
+
+    pub(super) fn on_work(&mut self, id: NodeId) {
+        let process = self.nodes.get_mut(&id).and_then(|node| node.process.as_mut()).expect("its life goes on");
+        let Some(done) = process.work() else { return };
+        match done {
+            Done::Applied(applied) => {
+                let state = process.application.state_hash();
+                if let Err(violation) = self.checks.applied(id, applied.slot, state) {
+                    self.violation.get_or_insert(violation);
+                }
+                self.loaded |= !applied.loaded.is_empty();
+                self.input(id, Input::Applied(applied));
+            }
+            Done::Response(client, response) => self.respond(id, client, response),
+        }
+    }
+
+    /// The first leader loads the counter, as the first replica's driver does.
+    pub(super) fn load_object(&mut self, id: NodeId) {
+        let leads = self.nodes[&id].process.as_ref().is_some_and(|process| process.replica.is_leader());
+        if leads && !self.loaded {
+            let now = self.nodes[&id].time(self.now_us);
+            let node = self.nodes.get_mut(&id).expect("a node that runs");
+            let mut effects = Vec::new();
+            let load = Input::Load {
+                name: "counter".into(),
+                module: b"counter".as_slice().into(),
+                arguments: [].as_slice().into(),
+            };
+            node.process.as_mut().expect("it leads").replica.step(now, load, &mut effects);
+            self.carry_out(id, effects);
+        }
+    }
+
+    pub(super) fn respond(&mut self, id: NodeId, client: ClientToken, response: Response) {
+        let client = usize::try_from(client.0).expect("few clients");
+        for delay in self.network.delays(Place::Node(id), Place::Client(client), &mut self.chance) {
+            self.schedule(delay, Event::Response { client, response: response.clone() });
+        }
+    }
+}
