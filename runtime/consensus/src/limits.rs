@@ -23,10 +23,15 @@ pub const LOAD_FAILURE_BYTES_MAX: usize = 1024;
 pub const NAMES_LISTED_MAX: usize = 64;
 /// Members of one view.
 pub const MEMBERS_MAX: usize = 32;
+/// Slots by which the application of a learner may lag when it is promoted: what a busy cluster decides between two
+/// heartbeats, and little enough to apply in a moment should it have to lead.
+pub const PROMOTION_LAG_SLOTS_MAX: u64 = 512;
 /// Slots that a leader proposes beyond the decided ones.
 pub const WINDOW_SLOTS_MAX: u64 = 64;
 /// Bytes that a leader proposes beyond the decided ones, unless a single value is larger.
 pub const WINDOW_BYTES_MAX: usize = 4 << 20;
+/// Bytes of unanswered proposals that a leader sends again per heartbeat: more would drown a slow link.
+pub const RESEND_BYTES_MAX: usize = 256 << 10;
 /// Bytes of commands in one slot, unless a single command is larger.
 pub const BATCH_BYTES_MAX: usize = 256 << 10;
 /// Commands in one slot.

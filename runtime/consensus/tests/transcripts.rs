@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::path::Path;
 
-use concoord_consensus::io::{ClientToken, Effect, Input, JoinToken, LogPosition, Time};
+use concoord_consensus::io::{Applied, ClientToken, Effect, Input, JoinToken, LogPosition, Time};
 use concoord_consensus::{Config, Replica, Timing};
 use concoord_wire::client::{Consistency, Request, Response};
 use concoord_wire::join::JoinReply;
@@ -31,7 +31,7 @@ use concoord_wire::member::{Member, Services, Standing, View};
 use concoord_wire::peer::{Heartbeat, Message};
 use concoord_wire::record::Record;
 use concoord_wire::value::{Value, ViewChange};
-use concoord_wire::{CallId, ClusterId, NodeId, ObjectId, SessionId, Slot, ViewId};
+use concoord_wire::{CallId, ClusterId, NodeId, ObjectId, SessionId, Slot, Timestamp, ViewId};
 
 /// More rounds than any script needs until nothing is on its way.
 const ROUNDS_MAX: usize = 100;
@@ -47,6 +47,7 @@ struct Script {
     joins: u64,
     joiners: BTreeMap<JoinToken, NodeId>,
     quiet: bool,
+    to_apply: VecDeque<(NodeId, Slot)>,
     out: String,
 }
 
@@ -68,6 +69,7 @@ impl Script {
             joins: 0,
             joiners: BTreeMap::new(),
             quiet: false,
+            to_apply: VecDeque::new(),
             out: String::new(),
         }
     }
@@ -157,6 +159,10 @@ impl Script {
         for effect in effects {
             self.carry_out(id, effect);
         }
+        while let Some((id, slot)) = self.to_apply.pop_front() {
+            let applied = Applied { slot, stamp: Timestamp(0), replies: vec![], loaded: vec![] };
+            self.step(id, Input::Applied(applied));
+        }
     }
 
     fn carry_out(&mut self, id: NodeId, effect: Effect) {
@@ -178,7 +184,10 @@ impl Script {
                     self.transmit(id, to, message);
                 }
             }
-            Effect::Apply { slot, .. } => self.say(id, &format!("applies {slot}")),
+            Effect::Apply { slot, .. } => {
+                self.say(id, &format!("applies {slot}"));
+                self.to_apply.push_back((id, slot));
+            }
             Effect::Query(query) => self.say(id, &format!("runs query {}", query.request)),
             Effect::Describe { request, .. } => self.say(id, &format!("describes for {request}")),
             Effect::Reply { response, .. } => self.say(id, &format!("replies {}", of_response(&response))),
@@ -299,9 +308,9 @@ fn of_message(message: &Message) -> String {
             let connected = if *connected { "connected" } else { "cut off" };
             format!("heartbeat {round}{leading} hears {hears}, {connected}, decided {decided}")
         }
-        Message::HeartbeatReply { round, ballot, decided } => {
+        Message::HeartbeatReply { round, ballot, decided, applied } => {
             let confirms = ballot.map_or(String::new(), |ballot| format!(" confirms {ballot}"));
-            format!("heartbeat reply {round}{confirms}, decided {decided}")
+            format!("heartbeat reply {round}{confirms}, decided {decided}, applied {applied}")
         }
         Message::Fetch { from } => format!("fetch from {from}"),
         Message::Entries { first, values, decided } => {

@@ -17,7 +17,7 @@ pub enum Request {
         /// Drawn at random by the client.
         nonce: u128,
     },
-    /// The client is still there. Leader only; no answer unless it fails.
+    /// The client is still there. Leader only; no answer unless the session is gone.
     KeepAlive {
         /// The session.
         session: SessionId,

@@ -61,6 +61,8 @@ pub enum Message {
         ballot: Option<Ballot>,
         /// What the answering replica knows as decided.
         decided: Slot,
+        /// Up to where its application has applied that: a learner votes once this has caught up too.
+        applied: Slot,
     },
     /// A replica that lags asks for decided values, starting here.
     Fetch {
@@ -92,6 +94,28 @@ pub enum Message {
     HandOver,
     /// Member to leader, repeated until decided: take me out of the view, I am stopping.
     Leave,
+}
+
+impl Message {
+    /// The ballot that the message is about, where it has one.
+    #[must_use]
+    pub fn ballot(&self) -> Option<Ballot> {
+        match self {
+            Message::Prepare { ballot, .. }
+            | Message::Promise { ballot, .. }
+            | Message::Accept { ballot, .. }
+            | Message::Accepted { ballot, .. }
+            | Message::Reject { promised: ballot, .. } => Some(*ballot),
+            Message::Heartbeat(heartbeat) => heartbeat.leading,
+            Message::HeartbeatReply { ballot, .. } => *ballot,
+            Message::Fetch { .. }
+            | Message::Entries { .. }
+            | Message::ReadIndex { .. }
+            | Message::ReadIndexReply { .. }
+            | Message::HandOver
+            | Message::Leave => None,
+        }
+    }
 }
 
 /// A value that a voter accepted and does not know as decided.

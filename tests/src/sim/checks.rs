@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use concoord::wire::client::{Request, Response};
 use concoord::wire::record::Record;
 use concoord::wire::value::Value;
 use concoord::wire::{Ballot, CallId, NodeId, Slot};
@@ -37,6 +38,8 @@ pub struct Checks {
     returned: BTreeSet<i64>,
     /// The highest value that any answer showed.
     seen: i64,
+    /// Requests that reached a replica and were not answered yet: by replica and client, what, in which life, since when.
+    asked: BTreeMap<(NodeId, usize, String), (u64, u64)>,
     /// Increments that clients asked for.
     pub issued: u64,
     /// Increments that were acknowledged.
@@ -46,6 +49,36 @@ pub struct Checks {
 }
 
 impl Checks {
+    /// A request reached a replica.
+    pub fn asked(&mut self, node: NodeId, life: u64, client: usize, request: &Request, now_us: u64) {
+        let what = match request {
+            Request::OpenSession { nonce } => format!("session {nonce:x}"),
+            Request::Call { call, .. } => format!("call {call}"),
+            Request::Query { request, .. } => format!("query {request}"),
+            _ => return,
+        };
+        let known = self.asked.entry((node, client, what)).or_insert((life, now_us));
+        if known.0 != life {
+            *known = (life, now_us);
+        }
+    }
+
+    /// A replica answers a request, whether the answer arrives or not.
+    pub fn answered(&mut self, node: NodeId, client: usize, response: &Response) {
+        let what = match response {
+            Response::SessionOpened { nonce, .. } => format!("session {nonce:x}"),
+            Response::Called { call, .. } => format!("call {call}"),
+            Response::Queried { request, .. } => format!("query {request}"),
+            _ => return,
+        };
+        self.asked.remove(&(node, client, what));
+    }
+
+    /// What is not answered: by which replica in which life, what, and since when.
+    pub fn unanswered(&self) -> impl Iterator<Item = (NodeId, u64, &str, u64)> {
+        self.asked.iter().map(|((node, _, what), (life, at_us))| (*node, *life, what.as_str(), *at_us))
+    }
+
     /// A replica knows `slot` as decided with `value`.
     ///
     /// # Errors

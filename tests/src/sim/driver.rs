@@ -163,7 +163,12 @@ impl World {
     }
 
     pub(super) fn on_work(&mut self, id: NodeId) {
-        let process = self.nodes.get_mut(&id).and_then(|node| node.process.as_mut()).expect("its life goes on");
+        let node = self.nodes.get_mut(&id).expect("a known node");
+        let process = node.process.as_mut().expect("its life goes on");
+        if node.paused_until_us > self.now_us {
+            let (wait, life) = (node.paused_until_us - self.now_us, process.life);
+            return self.schedule(wait, Event::Work { node: id, life });
+        }
         let Some(done) = process.work() else { return };
         match done {
             Done::Applied(applied) => {
@@ -197,6 +202,7 @@ impl World {
 
     pub(super) fn respond(&mut self, id: NodeId, client: ClientToken, response: Response) {
         let client = usize::try_from(client.0).expect("few clients");
+        self.checks.answered(id, client, &response);
         for delay in self.network.delays(Place::Node(id), Place::Client(client), &mut self.chance) {
             self.schedule(delay, Event::Response { client, response: response.clone() });
         }

@@ -140,6 +140,10 @@ impl World {
         let node = self.nodes.get_mut(&id).expect("a node that runs");
         node.crash(kept);
         self.checks.crashed(id, &node.disk);
+        if node.disk.is_empty() {
+            // It had not even written down who it is: it starts as somebody else.
+            return self.retire(id);
+        }
         let delay = self.chance.between(20_000, 700_000);
         self.schedule(delay, Event::Restart { node: id });
     }

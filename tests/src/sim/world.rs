@@ -28,6 +28,8 @@ const FAULTS_UNTIL_US: u64 = 4_000_000;
 pub const FAULTS_MIN: u64 = 5;
 /// How long a healed cluster may take until every client has its answers and every member all slots.
 const CONVERGE_US: u64 = 20_000_000;
+/// How long a running replica may leave a request without an answer.
+const ANSWER_US: u64 = 2_500_000;
 /// More events than any run that gets anywhere has.
 const EVENTS_MAX: u64 = 3_000_000;
 
@@ -199,6 +201,7 @@ impl World {
                 self.heal();
             }
             if healed && events % 64 == 0 && self.is_over() {
+                self.nobody_waits_in_vain()?;
                 return self.checks.finished(self.final_value());
             }
             let overdue = healed && self.now_us > healed_at_us + CONVERGE_US;
@@ -298,6 +301,9 @@ impl World {
             Event::Work { node, life } if self.lives_on(node, life) => self.on_work(node),
             Event::Tick { .. } | Event::Flush { .. } | Event::Synced { .. } | Event::Work { .. } => {}
             Event::Request { client, to, request } => {
+                if let Some(life) = self.life_of(to) {
+                    self.checks.asked(to, life, client, &request, self.now_us);
+                }
                 self.input(to, Input::Client { client: ClientToken(client as u64), request });
             }
             Event::Response { client, response } => self.on_response(client, response),
@@ -333,6 +339,21 @@ impl World {
         for word in [self.now_us, kind, a, b] {
             self.trace_hash = (self.trace_hash ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(17);
         }
+    }
+
+    fn life_of(&self, node: NodeId) -> Option<u64> {
+        Some(self.nodes.get(&node)?.process.as_ref()?.life)
+    }
+
+    /// Every request that reached a process which still runs was answered within a while.
+    fn nobody_waits_in_vain(&self) -> Result<(), Violation> {
+        for (node, life, what, at_us) in self.checks.unanswered() {
+            if self.lives_on(node, life) && at_us + ANSWER_US < self.now_us {
+                let waited = (self.now_us - at_us) / 1000;
+                return Err(Violation::new(format!("{node:?} has left {what} without an answer for {waited} ms")));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn lives_on(&self, node: NodeId, life: u64) -> bool {

@@ -9,11 +9,11 @@ use super::Replica;
 use crate::limits::WINDOW_SLOTS_MAX;
 
 /// Acceptances this far beyond the decided slots are dropped: their sender sees us lag, and we catch up by fetching.
-const ACCEPT_AHEAD_MAX: u64 = 4 * WINDOW_SLOTS_MAX;
+pub(super) const ACCEPT_AHEAD_MAX: u64 = 4 * WINDOW_SLOTS_MAX;
 
 impl Replica {
     pub(super) fn on_prepare(&mut self, from: NodeId, ballot: Ballot, decided: Slot) {
-        if self.is_ahead(from, ballot, decided) || !self.both_vote(from) {
+        if self.is_ahead(from, ballot, decided) || !self.both_vote(from, ballot) {
             return;
         }
         if ballot < self.promised || ballot.view < self.view.id {
@@ -31,7 +31,7 @@ impl Replica {
     }
 
     pub(super) fn on_accept(&mut self, from: NodeId, ballot: Ballot, slot: Slot, value: Value, decided: Slot) {
-        if self.is_ahead(from, ballot, decided) || !self.both_vote(from) {
+        if self.is_ahead(from, ballot, decided) || !self.both_vote(from, ballot) {
             return;
         }
         if ballot < self.promised || ballot.view < self.view.id {
@@ -87,7 +87,8 @@ impl Replica {
         ahead
     }
 
-    fn both_vote(&self, from: NodeId) -> bool {
-        self.view.is_voter(self.node) && self.view.is_voter(from)
+    /// Whether the leader or candidate of `ballot` itself speaks, and both it and this replica vote.
+    fn both_vote(&self, from: NodeId, ballot: Ballot) -> bool {
+        from == ballot.leader && self.view.is_voter(self.node) && self.view.is_voter(from)
     }
 }

@@ -7,6 +7,7 @@ use concoord_wire::record::Record;
 use concoord_wire::value::Value;
 use concoord_wire::{Ballot, NodeId, Slot};
 
+use super::acceptor::ACCEPT_AHEAD_MAX;
 use super::{Replica, Role};
 use crate::io::LogPosition;
 use crate::quorum::majority;
@@ -115,6 +116,9 @@ impl Candidate {
         self.promised.insert(from);
         self.decided = self.decided.max(decided);
         for AcceptedValue { slot, ballot, value } in accepted {
+            if slot.0 > decided.0.saturating_add(ACCEPT_AHEAD_MAX) {
+                continue;
+            }
             let known = self.accepted.entry(slot).or_insert((ballot, value.clone()));
             if known.0 < ballot {
                 *known = (ballot, value);

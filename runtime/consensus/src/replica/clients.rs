@@ -6,7 +6,7 @@ use bytes::Bytes;
 use concoord_wire::client::{CallError, Consistency, Request, Response};
 use concoord_wire::limits::{ARGUMENTS_BYTES_MAX, NAME_BYTES_MAX};
 use concoord_wire::value::Command;
-use concoord_wire::{CallId, SessionId};
+use concoord_wire::{CallId, SessionId, Slot};
 
 use super::reads::Read;
 use super::{Replica, Role};
@@ -22,11 +22,20 @@ pub(super) struct Clients {
     opens: BTreeMap<u128, ClientToken>,
     /// Whom to tell when a session that was kept alive here is gone.
     keeps: BTreeMap<SessionId, ClientToken>,
+    /// Slot of the last batch that the application was handed.
+    pub(super) handed: Slot,
+    /// Slot of the last batch that it has applied.
+    applied: Slot,
 }
 
 impl Clients {
     pub(super) fn pending_is_empty(&self) -> bool {
         self.pending.is_empty()
+    }
+
+    /// Up to where everything is applied, `decided` being known as decided: slots without a batch need no applying.
+    pub(super) fn applied_of(&self, decided: Slot) -> Slot {
+        if self.applied == self.handed { decided } else { self.applied }
     }
 
     pub(super) fn anybody_waits(&self) -> bool {
@@ -82,7 +91,7 @@ impl Replica {
         match request {
             Request::OpenSession { nonce } => match self.admit(0, 0) {
                 Ok(()) => {
-                    self.clients.opens.insert(nonce, client);
+                    note_newest(&mut self.clients.opens, nonce, client);
                     self.clients.push(Command::OpenSession { nonce });
                 }
                 Err(error) => self.reply(client, Response::SessionOpened { nonce, result: Err(error) }),
@@ -102,7 +111,7 @@ impl Replica {
             Request::Call { call, floor, object, method, arguments } => {
                 match self.admit(method.len(), arguments.len()) {
                     Ok(()) => {
-                        self.clients.calls.insert(call, client);
+                        note_newest(&mut self.clients.calls, call, client);
                         self.clients.push(Command::Call { call, floor, object, method, arguments });
                     }
                     Err(error) => self.reply(client, Response::Called { call, result: Err(error) }),
@@ -128,6 +137,7 @@ impl Replica {
     /// The connection is gone. What it asked for is decided all the same; the driver drops replies to it.
     pub(super) fn on_client_gone(&mut self, client: ClientToken) {
         self.reads.forget_client(client);
+        self.clients.keeps.retain(|_, keeper| *keeper != client);
     }
 
     pub(super) fn on_load(&mut self, name: String, module: Bytes, arguments: Bytes) {
@@ -138,6 +148,7 @@ impl Replica {
 
     /// The application is done with a slot: whoever waits is told.
     pub(super) fn on_applied(&mut self, applied: Applied) {
+        self.clients.applied = applied.slot;
         for completed in applied.replies {
             let (client, response) = match completed {
                 Completed::Call { call, result } => {
@@ -160,7 +171,9 @@ impl Replica {
 
     /// Everybody who waits is sent elsewhere: this replica does not lead any more.
     pub(super) fn fail_clients(&mut self) {
-        let Clients { calls, opens, .. } = std::mem::take(&mut self.clients);
+        let (handed, applied) = (self.clients.handed, self.clients.applied);
+        let fresh = Clients { handed, applied, ..Clients::default() };
+        let Clients { calls, opens, .. } = std::mem::replace(&mut self.clients, fresh);
         for (call, client) in calls {
             let result = Err(self.not_leader());
             self.reply(client, Response::Called { call, result });
@@ -199,6 +212,12 @@ impl Replica {
         within_limits(name_bytes, argument_bytes)?;
         self.clients.room()
     }
+}
+
+/// Notes who waits. A retry came over a newer connection than the first try, even where the driver reads it first.
+fn note_newest<K: Ord>(waiting: &mut BTreeMap<K, ClientToken>, what: K, client: ClientToken) {
+    let known = waiting.entry(what).or_insert(client);
+    *known = client.max(*known);
 }
 
 fn within_limits(name_bytes: usize, argument_bytes: usize) -> Result<(), CallError> {

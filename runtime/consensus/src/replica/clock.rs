@@ -30,8 +30,9 @@ impl Clock {
             self.stamp_us = now.wall_us;
         } else {
             let elapsed = now.monotonic_us.saturating_sub(self.seen_at_us);
-            let plain = self.stamp_us + elapsed;
-            self.stamp_us = now.wall_us.clamp(plain - elapsed / SLEW, plain + elapsed / SLEW);
+            let plain = self.stamp_us.saturating_add(elapsed);
+            let (least, most) = (plain - elapsed / SLEW, plain.saturating_add(elapsed / SLEW));
+            self.stamp_us = now.wall_us.clamp(least, most);
         }
         self.seen_at_us = now.monotonic_us;
         Timestamp(self.stamp_us)

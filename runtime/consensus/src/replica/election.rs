@@ -14,9 +14,6 @@ use super::{ByNode, Replica, Role, Timing};
 use crate::io::Time;
 use crate::quorum::majority;
 
-/// How many heartbeat rounds back a reply still says when it was asked.
-const ROUNDS_KEPT: usize = 32;
-
 /// What this replica knows of its peers and of the leader.
 #[derive(Debug)]
 pub(super) struct Election {
@@ -43,13 +40,14 @@ struct KnownLeader {
 #[derive(Debug, Default)]
 struct Peer {
     heard_us: u64,
-    /// When the last heartbeat was sent that it answered.
+    /// When it last answered a heartbeat of the last election timeout.
     replied_us: Option<u64>,
     /// When it last said whether it hears a leader, and what it said.
     hears: Option<(u64, Option<Ballot>)>,
     /// The highest round that it confirmed in our own ballot.
     confirmed: Option<(Ballot, u64)>,
     decided: Slot,
+    applied: Slot,
 }
 
 impl Election {
@@ -95,6 +93,11 @@ impl Election {
         peer.decided = peer.decided.max(decided);
     }
 
+    /// What `id` last said its application has applied.
+    pub(super) fn applied_of(&self, id: NodeId) -> Slot {
+        self.peers.get(&id).map_or(Slot::ZERO, |peer| peer.applied)
+    }
+
     /// The highest round that `id` confirmed in `ballot`.
     pub(super) fn confirmed_by(&self, id: NodeId, ballot: Ballot) -> u64 {
         let confirmed = self.peers.get(&id).and_then(|peer| peer.confirmed);
@@ -131,17 +134,23 @@ impl Election {
         self.peers.retain(|id, _| keep(*id));
     }
 
-    fn next_heartbeat_round(&mut self, now_us: u64) -> u64 {
+    fn next_heartbeat_round(&mut self, now_us: u64, kept_us: u64) -> u64 {
         self.round += 1;
         self.rounds_sent.push_back((self.round, now_us));
-        if self.rounds_sent.len() > ROUNDS_KEPT {
+        while self.rounds_sent.front().is_some_and(|(_, sent_us)| sent_us + kept_us < now_us) {
             self.rounds_sent.pop_front();
         }
         self.round
     }
 
-    fn sent_at(&self, round: u64) -> Option<u64> {
-        self.rounds_sent.iter().find(|(sent, _)| *sent == round).map(|(_, at)| *at)
+    /// Whether `round` was sent within the last election timeout.
+    fn is_recent(&self, round: u64) -> bool {
+        self.rounds_sent.front().is_some_and(|(oldest, _)| (*oldest..=self.round).contains(&round))
+    }
+
+    /// How many peers are remembered.
+    pub(super) fn peers_count(&self) -> usize {
+        self.peers.len()
     }
 }
 
@@ -153,6 +162,8 @@ impl Replica {
             return;
         }
         if self.now.monotonic_us >= self.election.next_heartbeat_us {
+            // Only here: heartbeats that reads send in between must not put off what else is due with the tick.
+            self.election.next_heartbeat_us = self.now.monotonic_us + self.timing.heartbeat_us;
             self.send_heartbeats();
             self.send_prepares();
             self.resend_accepts();
@@ -161,9 +172,15 @@ impl Replica {
             self.continue_stopping();
             self.step_down_if_cut_off();
         }
-        if self.now.monotonic_us >= self.election.campaign_at_us && self.may_campaign() {
-            self.fail_inherited_clients();
-            self.become_candidate(false);
+        if self.now.monotonic_us >= self.election.campaign_at_us {
+            if self.may_campaign() {
+                self.fail_inherited_clients();
+                self.become_candidate(false);
+            } else if matches!(self.role, Role::Candidate(_)) {
+                // The campaign failed and there can't be another yet: whoever waits here does better elsewhere.
+                self.become_follower();
+                self.await_leader();
+            }
         }
         self.persist_decided();
     }
@@ -219,12 +236,11 @@ impl Replica {
     /// Tells every member that this replica is there, what it hears and what it knows.
     pub(super) fn send_heartbeats(&mut self) {
         let now_us = self.now.monotonic_us;
-        self.election.next_heartbeat_us = now_us + self.timing.heartbeat_us;
         let to = self.heartbeat_receivers();
         if to.is_empty() {
             return;
         }
-        let round = self.election.next_heartbeat_round(now_us);
+        let round = self.election.next_heartbeat_round(now_us, self.timing.election_max_us);
         self.attach_reads(round);
         let heartbeat = self.heartbeat(round);
         for member in to {
@@ -250,6 +266,7 @@ impl Replica {
 
     pub(super) fn on_heartbeat(&mut self, from: NodeId, heartbeat: Heartbeat) {
         let Heartbeat { round, leading, hears, connected, decided } = heartbeat;
+        let leading = leading.filter(|ballot| ballot.leader == from);
         let now_us = self.now.monotonic_us;
         let peer = self.election.peers.entry(from).or_default();
         peer.hears = Some((now_us, hears));
@@ -270,15 +287,27 @@ impl Replica {
             None if self.hears().is_none() => self.catch_up_with(from, decided),
             None => {}
         }
-        let reply = Message::HeartbeatReply { round, ballot: confirms, decided: self.log.decided() };
-        self.send(from, reply);
+        let (decided, applied) = (self.log.decided(), self.clients.applied_of(self.log.decided()));
+        let reply = Message::HeartbeatReply { round, ballot: confirms, decided, applied };
+        self.send_as_known(from, reply);
     }
 
-    pub(super) fn on_heartbeat_reply(&mut self, from: NodeId, round: u64, ballot: Option<Ballot>, decided: Slot) {
+    pub(super) fn on_heartbeat_reply(
+        &mut self,
+        from: NodeId,
+        round: u64,
+        ballot: Option<Ballot>,
+        decided: Slot,
+        applied: Slot,
+    ) {
         self.election.note_decided(from, decided);
-        let Some(sent_us) = self.election.sent_at(round) else { return };
+        if !self.election.is_recent(round) {
+            return;
+        }
+        let now_us = self.now.monotonic_us;
         let peer = self.election.peers.entry(from).or_default();
-        peer.replied_us = peer.replied_us.max(Some(sent_us));
+        peer.replied_us = Some(now_us);
+        peer.applied = peer.applied.max(applied);
         if let Some(ballot) = ballot {
             peer.confirmed = peer.confirmed.max(Some((ballot, round)));
         }

@@ -10,7 +10,7 @@ use concoord_wire::{Ballot, NodeId, Slot};
 
 use super::{Replica, Role};
 use crate::io::LogPosition;
-use crate::limits::{WINDOW_BYTES_MAX, WINDOW_SLOTS_MAX};
+use crate::limits::{RESEND_BYTES_MAX, WINDOW_BYTES_MAX, WINDOW_SLOTS_MAX};
 use crate::quorum::majority;
 
 /// A replica that leads.
@@ -166,11 +166,16 @@ impl Replica {
         let ballot = leader.ballot;
         let decided = self.log.decided();
         let mut again = Vec::new();
+        let mut bytes = 0;
         for (&slot, proposal) in &mut leader.open {
+            if bytes > RESEND_BYTES_MAX {
+                break;
+            }
             if now_us < proposal.sent_at_us + self.timing.resend_us {
                 continue;
             }
             proposal.sent_at_us = now_us;
+            bytes += proposal.bytes;
             let entry = self.log.entry(slot).expect("a leader has accepted what it proposed");
             for voter in self.view.voters().filter(|voter| *voter != self.node) {
                 if !proposal.accepted_by.contains(&voter) {

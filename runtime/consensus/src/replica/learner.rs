@@ -59,7 +59,7 @@ impl Replica {
 
     fn fetch_from(&mut self, peer: NodeId) {
         self.catch_up.asked = Some(Asked { peer, at_us: self.now.monotonic_us });
-        self.send(peer, Message::Fetch { from: self.log.decided().next() });
+        self.send_as_known(peer, Message::Fetch { from: self.log.decided().next() });
     }
 
     /// A replica that is in no view it knows asks its contacts, one after another.
@@ -77,6 +77,8 @@ impl Replica {
     }
 
     pub(super) fn on_fetch(&mut self, from: NodeId, slot: Slot) {
+        // Whoever asks from here on knows what is before.
+        self.election.note_decided(from, Slot(slot.0.saturating_sub(1)));
         let values = self.log.decided_from(slot.max(Slot(1)), FETCH_BYTES_MAX);
         self.send(from, Message::Entries { first: slot.max(Slot(1)), values, decided: self.log.decided() });
     }
@@ -86,6 +88,9 @@ impl Replica {
             self.catch_up.asked = None;
         }
         let before = self.log.decided();
+        if first > before.next() {
+            return;
+        }
         let mut slot = first;
         for value in values {
             if slot == self.log.decided().next() {
@@ -126,6 +131,7 @@ impl Replica {
                 if let Ok(stamp) = Batch::stamp_of(batch) {
                     self.clock.observe(stamp, self.now);
                 }
+                self.clients.handed = slot;
                 self.effects.push(Effect::Apply { slot, batch: batch.clone(), replies });
                 None
             }

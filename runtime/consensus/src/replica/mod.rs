@@ -53,6 +53,11 @@ use self::reads::Reads;
 use self::views::Membership;
 use crate::io::{Effect, Input, LogPosition, Time};
 
+/// No cluster gets to this round by itself; a message that names one is damaged.
+const ROUND_MAX: u64 = 1 << 48;
+/// Peers remembered, members or not.
+const PEERS_KEPT_MAX: usize = 8 * crate::limits::MEMBERS_MAX;
+
 /// How long things take. All in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
@@ -114,6 +119,8 @@ pub struct Replica {
     view: View,
     /// The slot that made `view`.
     view_slot: Slot,
+    /// From this log position on, a restart knows `view`.
+    view_at: LogPosition,
 
     // The log's positions.
     appended: LogPosition,
@@ -158,17 +165,21 @@ impl Replica {
     }
 
     fn blank(config: Config, now: Time) -> Replica {
+        let mut random = Random::new(config.seed);
+        // A number of its own for each life: a late answer to an earlier life answers nothing.
+        let request = random.between(0, u64::MAX / 2);
         let mut replica = Replica {
             cluster: config.cluster,
             node: config.node,
             timing: config.timing,
-            random: Random::new(config.seed),
+            random,
             now,
             promised: Ballot::ZERO,
             log: Log::default(),
             view: config.genesis.clone(),
             genesis: config.genesis,
             view_slot: Slot::ZERO,
+            view_at: LogPosition(0),
             appended: LogPosition(0),
             durable: LogPosition(0),
             decided_persisted: Slot::ZERO,
@@ -176,7 +187,7 @@ impl Replica {
             election: Election::new(now),
             catch_up: CatchUp::new(config.contacts),
             clients: Clients::default(),
-            reads: Reads::default(),
+            reads: Reads::new(request),
             membership: Membership::default(),
             clock: Clock::default(),
             announced: None,
@@ -281,6 +292,13 @@ impl Replica {
     }
 
     fn on_message(&mut self, from: NodeId, message: Message) {
+        if message.ballot().is_some_and(|ballot| ballot.round > ROUND_MAX) {
+            return;
+        }
+        if self.election.peers_count() > PEERS_KEPT_MAX {
+            let members = &self.view.members;
+            self.election.keep_peers(|id| members.contains_key(&id));
+        }
         self.election.heard(from, self.now.monotonic_us);
         match message {
             Message::Prepare { ballot, decided } => self.on_prepare(from, ballot, decided),
@@ -289,7 +307,9 @@ impl Replica {
             Message::Accepted { ballot, slot } => self.on_accepted(from, ballot, slot),
             Message::Reject { promised, decided } => self.on_reject(from, promised, decided),
             Message::Heartbeat(heartbeat) => self.on_heartbeat(from, heartbeat),
-            Message::HeartbeatReply { round, ballot, decided } => self.on_heartbeat_reply(from, round, ballot, decided),
+            Message::HeartbeatReply { round, ballot, decided, applied } => {
+                self.on_heartbeat_reply(from, round, ballot, decided, applied);
+            }
             Message::Fetch { from: slot } => self.on_fetch(from, slot),
             Message::Entries { first, values, decided } => self.on_entries(from, first, values, decided),
             Message::ReadIndex { request } => self.on_read_index(from, request),
@@ -335,6 +355,12 @@ impl Replica {
     /// Sends what may be seen at once.
     fn send(&mut self, to: NodeId, message: Message) {
         self.send_after(LogPosition(0), to, message);
+    }
+
+    /// Sends what others take as known here for good: not before a restart would know it too.
+    fn send_as_known(&mut self, to: NodeId, message: Message) {
+        let after = if self.view.is_voter(self.node) { self.view_at } else { self.appended };
+        self.send_after(after, to, message);
     }
 
     /// Sends what may be seen only once the log is durable up to `after`.

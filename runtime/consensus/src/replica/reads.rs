@@ -16,6 +16,9 @@ use crate::io::{ClientToken, Effect, Query};
 use crate::limits::READS_MAX;
 use crate::quorum::reached_by_majority;
 
+/// For how many of the longest election timeouts a follower asks for an index before its clients do better elsewhere.
+const ASKED_ELECTIONS_MAX: u64 = 4;
+
 /// Something that must see everything acknowledged before it arrived.
 #[derive(Debug)]
 pub(super) enum Read {
@@ -28,7 +31,7 @@ pub(super) enum Read {
 }
 
 /// Reads in their stages.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reads {
     /// Not attached to a round, not asked for yet.
     waiting: Vec<Read>,
@@ -49,11 +52,23 @@ struct Round {
 
 #[derive(Debug)]
 struct Asked {
+    first_us: u64,
     at_us: u64,
     reads: Vec<Read>,
 }
 
 impl Reads {
+    /// No reads; the first question to a leader will have the number after `last_request`.
+    pub(super) fn new(last_request: u64) -> Reads {
+        Reads {
+            waiting: Vec::new(),
+            rounds: VecDeque::new(),
+            asked: BTreeMap::new(),
+            last_request,
+            indexed: BTreeMap::new(),
+        }
+    }
+
     fn count(&self) -> usize {
         self.waiting.len()
             + self.rounds.iter().map(|round| round.reads.len()).sum::<usize>()
@@ -90,15 +105,12 @@ impl Replica {
     }
 
     pub(super) fn on_read_index_reply(&mut self, from: NodeId, request: u64, index: Option<Slot>) {
+        // Whoever does not lead, or has no room, is asked again with the next tick that finds the question overdue.
+        let Some(index) = index else { return };
         let Some(asked) = self.reads.asked.remove(&request) else { return };
-        match index {
-            Some(index) => {
-                self.reads.indexed.entry(index).or_default().extend(asked.reads);
-                self.release_reads();
-                self.catch_up_with(from, index);
-            }
-            None => self.reads.waiting.extend(asked.reads),
-        }
+        self.reads.indexed.entry(index).or_default().extend(asked.reads);
+        self.release_reads();
+        self.catch_up_with(from, index);
     }
 
     /// Leader: the reads that wait now are covered by the round that is sent now.
@@ -148,25 +160,49 @@ impl Replica {
         }
         let Some(leader) = self.leader() else { return };
         self.reads.last_request += 1;
-        let request = self.reads.last_request;
+        let (request, now_us) = (self.reads.last_request, self.now.monotonic_us);
         let reads = std::mem::take(&mut self.reads.waiting);
-        self.reads.asked.insert(request, Asked { at_us: self.now.monotonic_us, reads });
+        self.reads.asked.insert(request, Asked { first_us: now_us, at_us: now_us, reads });
         self.send(leader, Message::ReadIndex { request });
     }
 
     /// Asks again for what was not answered; where nobody leads, clients do better elsewhere.
     pub(super) fn tick_reads(&mut self) {
-        let overdue_us = self.timing.resend_us;
+        if !matches!(self.role, Role::Follower) {
+            return;
+        }
         let now_us = self.now.monotonic_us;
-        let overdue = self.reads.asked.extract_if(.., |_, asked| now_us >= asked.at_us + overdue_us);
-        self.reads.waiting.extend(overdue.flat_map(|(_, asked)| asked.reads).collect::<Vec<_>>());
-        if matches!(self.role, Role::Follower) && self.leader().is_none() {
-            for read in std::mem::take(&mut self.reads.waiting) {
-                let error = self.not_leader();
-                self.fail_read(read, error);
+        let hopeless_us = ASKED_ELECTIONS_MAX * self.timing.election_max_us;
+        let hopeless = self.reads.asked.extract_if(.., |_, asked| now_us >= asked.first_us + hopeless_us);
+        let mut failed: Vec<Read> = hopeless.flat_map(|(_, asked)| asked.reads).collect();
+        match self.leader() {
+            Some(leader) => self.ask_again(leader),
+            None => {
+                failed.append(&mut self.reads.waiting);
+                failed.extend(std::mem::take(&mut self.reads.asked).into_values().flat_map(|asked| asked.reads));
+                failed.extend(std::mem::take(&mut self.reads.indexed).into_values().flatten());
             }
         }
+        for read in failed {
+            let error = self.not_leader();
+            self.fail_read(read, error);
+        }
         self.ask_read_index();
+    }
+
+    /// The same question under the same number: its reads arrived before it was asked first, so a late answer serves.
+    fn ask_again(&mut self, leader: NodeId) {
+        let now_us = self.now.monotonic_us;
+        let mut again = Vec::new();
+        for (&request, asked) in &mut self.reads.asked {
+            if now_us >= asked.at_us + self.timing.resend_us {
+                asked.at_us = now_us;
+                again.push(request);
+            }
+        }
+        for request in again {
+            self.send(leader, Message::ReadIndex { request });
+        }
     }
 
     /// The role changed: reads that counted on the old one start again.

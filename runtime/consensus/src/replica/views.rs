@@ -10,7 +10,7 @@ use concoord_wire::{Ballot, NodeId, Slot};
 
 use super::{Replica, Role};
 use crate::io::{Effect, JoinToken};
-use crate::limits::{MEMBERS_MAX, WINDOW_SLOTS_MAX};
+use crate::limits::{MEMBERS_MAX, PROMOTION_LAG_SLOTS_MAX};
 use crate::quorum::majority;
 
 /// View changes that somebody here waits for.
@@ -114,8 +114,9 @@ impl Replica {
     /// A peer answered a heartbeat: if it is a learner that has caught up, it may vote from now on.
     pub(super) fn promote_if_ready(&mut self, id: NodeId) {
         let Some(Member { standing: Standing::Learner { .. }, .. }) = self.view.members.get(&id) else { return };
-        let known = self.election.decided_of(id);
-        let caught_up = known >= self.view_slot && known.0 + WINDOW_SLOTS_MAX >= self.log.decided().0;
+        let applied = self.election.applied_of(id);
+        let near = applied.0.saturating_add(PROMOTION_LAG_SLOTS_MAX) >= self.log.decided().0;
+        let caught_up = applied >= self.view_slot && near;
         let next = changed(&self.view, &ViewChange::Promote(id));
         if caught_up && self.would_live(&next) {
             self.propose_view_change(ViewChange::Promote(id));
@@ -138,6 +139,7 @@ impl Replica {
         self.view_slot = slot;
         // A promise in the new view says that the seal is known as decided: the log says so before it.
         self.persist_decided();
+        self.view_at = self.appended;
         self.log.forget_undecided();
         match std::mem::replace(&mut self.role, Role::Follower) {
             Role::Leader(leader) => {

@@ -181,7 +181,7 @@ pub(crate) fn peer_frames() -> Vec<PeerFrame> {
             connected: true,
             decided: SLOT,
         }),
-        Message::HeartbeatReply { round: 400, ballot: Some(BALLOT), decided: SLOT },
+        Message::HeartbeatReply { round: 400, ballot: Some(BALLOT), decided: SLOT, applied: Slot(1) },
         Message::Fetch { from: SLOT },
         Message::Entries { first: SLOT, values: values(), decided: SLOT },
         Message::ReadIndex { request: 130 },
