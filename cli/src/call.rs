@@ -48,11 +48,11 @@ async fn call(arguments: &Arguments) -> anyhow::Result<Value> {
     let deadline = Instant::now() + arguments.timeout;
     let left = || deadline.saturating_duration_since(Instant::now());
     let client = arguments.connect.client_within(arguments.timeout).await?;
-    let described = connect::describe(&client.with_timeout(left()), target.object).await?;
+    let consistency = if arguments.stale { Consistency::Stale } else { Consistency::Linearizable };
+    let described = connect::describe(&client.with_timeout(left()), target.object, consistency).await?;
     let (object, interface) = (described.name.as_str(), &described.interface);
     let method = target.method(object, interface)?;
     let encoded = encode(interface, method, &arguments.arguments)?;
-    let consistency = if arguments.stale { Consistency::Stale } else { Consistency::Linearizable };
     let client = client.with_timeout(left());
     let answer = match method.kind {
         MethodKind::Update if arguments.stale => bail!("{object}.{} is an update: --stale is for queries", method.name),

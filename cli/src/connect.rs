@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use concoord_client::{Client, ClientError, Options};
+use concoord_client::{Client, ClientError, Consistency, Options};
 use concoord_wire::interface::Interface;
 use tokio::runtime::{Builder, Runtime};
 
@@ -71,8 +71,12 @@ pub(crate) struct Described {
 ///
 /// # Errors
 /// When there is none, or nobody answers.
-pub(crate) async fn describe(client: &Client, object: Option<&str>) -> anyhow::Result<Described> {
-    let description = client.describe(object).await?;
+pub(crate) async fn describe(
+    client: &Client,
+    object: Option<&str>,
+    consistency: Consistency,
+) -> anyhow::Result<Described> {
+    let description = client.describe_as(object, consistency).await?;
     let interface = Interface::decode(&description.interface).map_err(ClientError::Interface)?;
     Ok(Described { name: description.name, interface })
 }

@@ -169,6 +169,10 @@ fn without_a_majority_the_time_out_says_who_said_what() {
             ),
         ],
     );
+    // What needs no majority is still answered.
+    let stale =
+        cluster.scratch().concoord(&["call", "-c", &other.to_string(), "--timeout", "5s", "--stale", "getvalue"]);
+    assert_eq!((stale.code, stale.stdout.as_str()), (Some(0), "0\n"), "{stale:?}");
 }
 
 /// What a stranger who knows the protocol sends: a hello in each role, then bytes that are no frame of it.

@@ -5,6 +5,7 @@ mod load;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use concoord_wire::client::Consistency;
 use concoord_wire::interface::{Interface, Method, MethodKind};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
@@ -76,7 +77,8 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<(String, Measured)> {
     }
     let target = arguments.target.as_deref().map(Target::parse);
     let first = clients.first().context("there is at least one client")?;
-    let description = connect::describe(first, target.and_then(|target| target.object)).await?;
+    let description =
+        connect::describe(first, target.and_then(|target| target.object), Consistency::Linearizable).await?;
     let interface = &description.interface;
     let method = match target {
         Some(target) => target.method(&description.name, interface)?,

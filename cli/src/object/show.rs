@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::anyhow;
+use concoord_wire::client::Consistency;
 use concoord_wire::interface::{Interface, Method};
 use serde_json::{Value, json};
 
@@ -44,7 +45,7 @@ fn interface(arguments: &Arguments) -> anyhow::Result<Interface> {
         Some(builtin) if !arguments.connect.is_given() => describe(builtin.module),
         _ => connect::runtime()?.block_on(async {
             let client = arguments.connect.client().await?;
-            let described = connect::describe(&client, Some(name)).await?;
+            let described = connect::describe(&client, Some(name), Consistency::Linearizable).await?;
             client.close().await;
             Ok(described.interface)
         }),

@@ -58,6 +58,7 @@ pub(crate) enum Command {
     Invoke(Invocation),
     Describe {
         name: Option<String>,
+        consistency: Consistency,
         caller: Caller<Description>,
     },
     View {

@@ -40,7 +40,7 @@ pub enum ClientError {
     },
     /// No answer came in time. Where `call` is given, the update was sent at least once and may have been executed, or
     /// may still be; else nothing was or will be executed.
-    #[error("no answer within {after:?}{}{}", may_have_run(.call.as_ref()), what_was_tried(.tried))]
+    #[error("no answer within {}{}{}", rounded(*.after), may_have_run(.call.as_ref()), what_was_tried(.tried))]
     Timeout {
         /// How long was waited.
         after: Duration,
@@ -91,6 +91,15 @@ pub enum ClientError {
     /// The client was closed.
     #[error("this client is closed")]
     Closed,
+}
+
+/// To a tenth of a second where it is that long: what is left of a limit after connecting has odd digits.
+fn rounded(after: Duration) -> String {
+    if after < Duration::from_secs(1) {
+        format!("{}ms", after.as_millis())
+    } else {
+        format!("{:.1}s", after.as_secs_f64())
+    }
 }
 
 fn may_have_run(call: Option<&CallId>) -> String {

@@ -125,9 +125,21 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn describe(&self, object: Option<&str>) -> Result<Description, ClientError> {
+        self.describe_as(object, Consistency::Linearizable).await
+    }
+
+    /// As [`Client::describe`], seeing at least what `consistency` says.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn describe_as(
+        &self,
+        object: Option<&str>,
+        consistency: Consistency,
+    ) -> Result<Description, ClientError> {
         within("an object's name", object.map_or(0, str::len), NAME_BYTES_MAX)?;
         let name = object.map(str::to_owned);
-        self.request(|caller| Command::Describe { name, caller }).await
+        self.request(|caller| Command::Describe { name, consistency, caller }).await
     }
 
     /// The same, decoded and checked.

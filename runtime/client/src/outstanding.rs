@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use concoord_transport::SendError;
-use concoord_wire::client::{CallError, Description, Request, Response};
+use concoord_wire::client::{CallError, Consistency, Description, Request, Response};
 use concoord_wire::member::Roster;
 use concoord_wire::{CallId, ObjectId, SessionId};
 use rand::rngs::StdRng;
@@ -69,9 +69,14 @@ impl Outstanding {
             Some(Named::Asked(waiting)) => waiting.push(invocation),
             None => {
                 let name = invocation.object.clone();
+                let consistency = match invocation.kind {
+                    Kind::Update => Consistency::Linearizable,
+                    Kind::Query(consistency) => consistency,
+                };
                 self.names.insert(name.clone(), Named::Asked(vec![invocation]));
                 let asked = name.clone();
-                self.asks.push(Purpose::Name(name), |request| Request::Describe { request, name: asked });
+                let describe = |request| Request::Describe { request, name: asked, consistency };
+                self.asks.push(Purpose::Name(name), describe);
             }
         }
     }
@@ -92,10 +97,11 @@ impl Outstanding {
         }
     }
 
-    pub(crate) fn describe(&mut self, name: Option<String>, caller: Caller<Description>) {
+    pub(crate) fn describe(&mut self, name: Option<String>, consistency: Consistency, caller: Caller<Description>) {
         self.expect_by(caller.deadline);
         let asked = name.clone();
-        self.asks.push(Purpose::Describe { name, caller }, |request| Request::Describe { request, name: asked });
+        let describe = |request| Request::Describe { request, name: asked, consistency };
+        self.asks.push(Purpose::Describe { name, caller }, describe);
     }
 
     pub(crate) fn view(&mut self, caller: Caller<Roster>) {

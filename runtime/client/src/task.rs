@@ -101,7 +101,9 @@ impl Task {
         while let Some(command) = next {
             match command {
                 Command::Invoke(invocation) => self.outstanding.invoke(invocation),
-                Command::Describe { name, caller } => self.outstanding.describe(name, caller),
+                Command::Describe { name, consistency, caller } => {
+                    self.outstanding.describe(name, consistency, caller);
+                }
                 Command::View { caller } => self.outstanding.view(caller),
                 Command::Close { done } => return Some(done),
             }

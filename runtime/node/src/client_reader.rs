@@ -145,7 +145,8 @@ mod tests {
 
     #[test]
     fn a_request_takes_the_room_of_its_arguments() {
-        let describe = Request::Describe { request: 1, name: Some("x".repeat(100)) };
+        let consistency = Consistency::Linearizable;
+        let describe = Request::Describe { request: 1, name: Some("x".repeat(100)), consistency };
         assert_eq!(request_bytes(&describe), REQUEST_BYTES + 100);
         assert_eq!(request_bytes(&Request::Ping { request: 1 }), REQUEST_BYTES);
     }

@@ -53,12 +53,14 @@ pub enum Request {
         /// How fresh the state must be.
         consistency: Consistency,
     },
-    /// Which object has this name, and what can it do? Any replica, linearizable.
+    /// Which object has this name, and what can it do? Any replica.
     Describe {
         /// The client's own number, given back with the answer.
         request: u64,
         /// `None` for the cluster's only or first object.
         name: Option<String>,
+        /// How fresh the answer must be.
+        consistency: Consistency,
     },
     /// Who are the members? Any replica, as far as it knows.
     View {

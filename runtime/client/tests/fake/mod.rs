@@ -134,7 +134,7 @@ impl Cluster {
                 let value = shared.executed.len() as u64;
                 Response::Queried { request, result: Ok(returned(value)) }
             }
-            Request::Describe { request, name } => Response::Described { request, result: describe(name) },
+            Request::Describe { request, name, .. } => Response::Described { request, result: describe(name) },
             Request::Ping { request } => Response::Pong { request },
             Request::View { .. } | Request::KeepAlive { .. } | Request::CloseSession { .. } => return None,
         })

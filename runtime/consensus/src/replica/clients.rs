@@ -125,7 +125,12 @@ impl Replica {
                     Err(error) => self.reply(client, Response::Queried { request, result: Err(error) }),
                 }
             }
-            Request::Describe { request, name } => self.read(Read::Describe { client, request, name }),
+            Request::Describe { request, name, consistency: Consistency::Stale } => {
+                self.effects.push(Effect::Describe { client, request, name });
+            }
+            Request::Describe { request, name, consistency: Consistency::Linearizable } => {
+                self.read(Read::Describe { client, request, name });
+            }
             Request::View { request } => {
                 let roster = self.roster();
                 self.reply(client, Response::View { request, roster });

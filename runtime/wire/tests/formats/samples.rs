@@ -63,8 +63,8 @@ pub(crate) fn requests() -> Vec<Request> {
         Request::KeepAlive { session: SESSION },
         Request::CloseSession { session: SESSION },
         Request::Call { call: CALL, floor: 900, object: ObjectId(500), method: "zähle".into(), arguments: bytes() },
-        Request::Describe { request: 4000, name: None },
-        Request::Describe { request: 4000, name: Some("counter".into()) },
+        Request::Describe { request: 4000, name: None, consistency: Consistency::Stale },
+        Request::Describe { request: 4000, name: Some("counter".into()), consistency: Consistency::Linearizable },
         Request::View { request: u64::MAX },
         Request::Ping { request: 0 },
     ];
