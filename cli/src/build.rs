@@ -204,15 +204,19 @@ impl Toolchain {
         let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
         let cargo_home = cargo_home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
         let rust_source = self.sysroot.join("lib/rustlib/src/rust");
+        // The folders of unpacked crates are named after the registry they came from, which differs between machines.
+        let registries = cargo_home.iter().flat_map(|home| std::fs::read_dir(home.join("registry/src"))).flatten();
+        let registries = registries.filter_map(|entry| Some((Some(entry.ok()?.path()), "/crates")));
         let remapped = [
             (Some(source.workspace.clone()), "/workspace"),
             (Some(source.target.clone()), "/target"),
-            (cargo_home, "/cargo"),
+            (cargo_home.clone(), "/cargo"),
             (rust_source.canonicalize().ok(), "/rust"),
             (Some(rust_source), "/rust"),
         ];
-        let remapped =
-            remapped.into_iter().filter_map(|(from, to)| Some(format!("--remap-path-prefix={}={to}", from?.display())));
+        // The last that fits is applied.
+        let remapped = remapped.into_iter().chain(registries);
+        let remapped = remapped.filter_map(|(from, to)| Some(format!("--remap-path-prefix={}={to}", from?.display())));
         link_flags().into_iter().chain(remapped).collect()
     }
 }
