@@ -150,7 +150,7 @@ pub struct Description {
 /// Why a replica did not answer a call with an [`Answer`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum CallError {
-    /// Ask the leader; nothing was executed by this request.
+    /// Ask the leader, with the same call id: the call may stand in the log already.
     #[error("this replica does not lead{}", match .leader { Some(at) => format!(", {at} does"), None => String::new() })]
     NotLeader {
         /// Where it is, if known.
@@ -245,7 +245,7 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// Whether the same request may succeed later or elsewhere, with nothing executed so far by this one.
+    /// Whether the same request may succeed later or elsewhere, sent again as it is.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self, CallError::NotLeader { .. } | CallError::Busy { .. } | CallError::NotServing { .. })
