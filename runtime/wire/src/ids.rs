@@ -176,6 +176,19 @@ impl Position {
         assert_eq!(next >> Self::COUNT_BITS, self.0 >> Self::COUNT_BITS, "the positions of this epoch are used up");
         Position(next)
     }
+
+    /// How often the state was restored into a new cluster.
+    #[must_use]
+    pub fn epoch(self) -> u16 {
+        (self.0 >> Self::COUNT_BITS) as u16
+    }
+
+    /// The first position of the next epoch, above all positions of this one. `None` when there are no more epochs.
+    #[must_use]
+    pub fn next_epoch(self) -> Option<Position> {
+        let epoch = self.epoch().checked_add(1)?;
+        Some(Position(u64::from(epoch) << Self::COUNT_BITS))
+    }
 }
 
 impl fmt::Display for Position {
@@ -195,6 +208,17 @@ mod tests {
         assert!(ballot(1, 2, 1) > ballot(1, 1, 9));
         assert!(ballot(1, 1, 2) > ballot(1, 1, 1));
         assert!(ballot(1, 1, 0) > Ballot::ZERO);
+    }
+
+    #[test]
+    fn a_new_epoch_is_above_everything_before() {
+        let last = Position((1 << Position::COUNT_BITS) - 1);
+        for before in [Position(0), Position(7), last] {
+            let first = before.next_epoch().unwrap();
+            assert_eq!((first.epoch(), before.epoch()), (1, 0));
+            assert!(first > last && first.next() > first);
+        }
+        assert_eq!(Position(u64::MAX).next_epoch(), None);
     }
 
     #[test]
