@@ -38,6 +38,21 @@ pub trait Objects {
     /// Forgets an object.
     fn remove(&mut self, object: ObjectId);
 
+    /// The object's whole state between two inputs: what [`Objects::restore`] needs beside the module. The same bytes on
+    /// all replicas that agree.
+    ///
+    /// # Errors
+    /// [`Fault::Host`] for an unknown object, and when this host can't read the state.
+    fn snapshot(&mut self, object: ObjectId) -> Result<Vec<u8>, Fault>;
+
+    /// Makes `object` from a module and a state that [`Objects::snapshot`] gave; no constructor runs on it. Gives the
+    /// encoded interface, the same as [`Objects::load`] gave for the module.
+    ///
+    /// # Errors
+    /// [`Fault`]; then there is no such object. [`Fault::Refused`] when the module can't be loaded or the bytes are no
+    /// state of it, whatever they are.
+    fn restore(&mut self, object: ObjectId, module: &[u8], state: &[u8]) -> Result<Bytes, Fault>;
+
     /// A hash over the object's whole state, the same on all replicas that agree. `None` for an unknown object.
     fn state_hash(&mut self, object: ObjectId) -> Option<u64>;
 }
@@ -45,8 +60,8 @@ pub trait Objects {
 /// Why an input had no outcome.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// The module can't be loaded. The same on every replica.
-    #[error("the module is refused: {0}")]
+    /// The module can't be loaded, or not with this state. The same on every replica.
+    #[error("refused: {0}")]
     Refused(String),
     /// The guest trapped. The same on every replica.
     #[error("trapped: {0}")]

@@ -1,5 +1,5 @@
-//! What one call of the counter costs: the whole way through the executor, and the part of it that is the copy of the
-//! object's state. `cargo run --release -p concoord-executor --example call_cost [MODULE]`
+//! What one call of the counter costs: the whole way through the executor, kept or undone, beside one copy of the object's
+//! state. `cargo run --release -p concoord-executor --example call_cost [MODULE]`
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -27,14 +27,27 @@ fn main() {
     executor.invoke(object, &invocation(Trigger::Init), &[], |_| Ok(())).expect("the counter begins");
     let increment = invocation(Trigger::Call { method: "increment" });
     let getvalue = invocation(Trigger::Call { method: "getvalue" });
-    measure("increment, saved before", || {
+    measure("increment", || {
         black_box(executor.invoke(object, &increment, &[], |_| Ok(())).expect("it counts"));
     });
     measure("getvalue, put back after", || {
         black_box(executor.query(object, &getvalue, &[]).expect("it tells"));
     });
+    measure("increment, then getvalue", || {
+        black_box(executor.invoke(object, &increment, &[], |_| Ok(())).expect("it counts"));
+        black_box(executor.query(object, &getvalue, &[]).expect("it tells"));
+    });
+    measure("increment, undone after", || {
+        black_box(executor.invoke(object, &increment, &[], |_| Err("no".into())).expect_err("refused"));
+    });
+    measure("64 increments, and one undone", || {
+        for _ in 0..64 {
+            black_box(executor.invoke(object, &increment, &[], |_| Ok(())).expect("it counts"));
+        }
+        black_box(executor.invoke(object, &increment, &[], |_| Err("no".into())).expect_err("refused"));
+    });
     let (memory, mut copy) = (vec![1_u8; pages * PAGE_BYTES], Vec::new());
-    measure(&format!("of that, the copy of {} KiB", memory.len() >> 10), || {
+    measure(&format!("for comparison: a copy of {} KiB", memory.len() >> 10), || {
         copy.clear();
         copy.extend_from_slice(black_box(&memory));
         black_box(&copy);

@@ -8,6 +8,8 @@ use wasmtime::{Engine, Module};
 pub(crate) struct Code {
     pub(crate) module: Module,
     pub(crate) checked: Checked,
+    /// The module's bytes as they came.
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Code {
@@ -20,6 +22,6 @@ impl Code {
         let checked = check_within(bytes, limits).map_err(|refusal| Fault::Refused(refusal.to_string()))?;
         let module = Module::from_binary(engine, &rewrite(bytes, &checked))
             .map_err(|error| Fault::Host(format!("the module can't be compiled: {error:#}")))?;
-        Ok(Code { module, checked })
+        Ok(Code { module, checked, bytes: bytes.to_vec() })
     }
 }

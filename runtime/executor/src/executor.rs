@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use concoord_consensus::objects::{Accept, Fault, Objects};
@@ -14,8 +16,9 @@ use wasmtime::Engine;
 use crate::code::Code;
 use crate::engine::{EngineError, Watchdog, engine};
 use crate::instance::Instance;
-use crate::limits::INPUT_BYTES_KEPT;
+use crate::limits::{INPUT_BYTES_KEPT, SAVED_BYTES_MAX};
 use crate::saved::Saved;
+use crate::state::State;
 
 /// Runs objects, one input at a time.
 ///
@@ -25,15 +28,30 @@ pub struct Executor {
     engine: Engine,
     limits: Limits,
     objects: BTreeMap<ObjectId, Object>,
-    saved: Saved,
     /// The encoded invocation.
     input: Vec<u8>,
+    /// Bytes of all copies together, see [`SAVED_BYTES_MAX`].
+    saved_bytes_max: usize,
+    /// Inputs so far, to tell which object was used last.
+    inputs: u64,
     _watchdog: Watchdog,
 }
 
 struct Object {
-    code: Code,
+    code: Arc<Code>,
     instance: Instance,
+    saved: Saved,
+    /// Number of its last input among all inputs.
+    used: u64,
+}
+
+/// What is promised about an input before it runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// What it changes may be kept.
+    Update,
+    /// It is undone in any case.
+    Query,
 }
 
 impl fmt::Debug for Executor {
@@ -59,46 +77,77 @@ impl Executor {
     pub fn with_limits(limits: Limits) -> Result<Executor, EngineError> {
         let engine = engine()?;
         let watchdog = Watchdog::start(&engine)?;
-        let (objects, saved, input) = (BTreeMap::new(), Saved::default(), Vec::new());
-        Ok(Executor { engine, limits, objects, saved, input, _watchdog: watchdog })
+        Ok(Executor {
+            engine,
+            limits,
+            objects: BTreeMap::new(),
+            input: Vec::new(),
+            saved_bytes_max: SAVED_BYTES_MAX,
+            inputs: 0,
+            _watchdog: watchdog,
+        })
     }
 
-    fn undo(&mut self, id: ObjectId) -> Result<(), Fault> {
-        let object = known(&mut self.objects, id)?;
-        self.saved.restore(&object.code, &mut object.instance)
+    /// The code of a module: that of another object if it has the same module, since compiling is slow.
+    fn code(&self, module: &[u8]) -> Result<Arc<Code>, Fault> {
+        let same = self.objects.values().find(|object| object.code.bytes == module);
+        match same {
+            Some(object) => Ok(Arc::clone(&object.code)),
+            None => Code::compile(&self.engine, module, &self.limits).map(Arc::new),
+        }
     }
 
-    /// Runs one input, and leaves what it changed and the state before it.
-    fn run(&mut self, id: ObjectId, invocation: &Invocation<'_>, arguments: &[u8]) -> Result<Outcome, Fault> {
+    /// Makes sure that an object can be put back, and encodes its next input into `self.input`.
+    fn prepare(&mut self, id: ObjectId, invocation: &Invocation<'_>, purpose: Purpose) -> Result<(), Fault> {
+        self.inputs += 1;
         let object = known(&mut self.objects, id)?;
-        self.saved.save(id, &mut object.instance);
+        object.used = self.inputs;
+        let takes_memory = match purpose {
+            Purpose::Update => object.saved.before_update(&mut object.instance),
+            Purpose::Query => object.saved.before_query(&mut object.instance),
+        };
+        if takes_memory {
+            self.make_room(id);
+        }
         let mut input = std::mem::take(&mut self.input);
         input.clear();
         input.shrink_to(INPUT_BYTES_KEPT);
         self.input = postcard::to_extend(invocation, input).expect("an invocation has a postcard");
-        object.instance.run(&self.input, arguments)
+        Ok(())
+    }
+
+    fn undo(&mut self, id: ObjectId) -> Result<(), Fault> {
+        let object = known(&mut self.objects, id)?;
+        if object.saved.undo(&object.code, &mut object.instance)? {
+            self.make_room(id);
+        }
+        Ok(())
+    }
+
+    /// Keeps the copies of all objects within bounds; that of `spared` is needed now.
+    fn make_room(&mut self, spared: ObjectId) {
+        let mut total: usize = self.objects.values().map(|object| object.saved.bytes()).sum();
+        while total > self.saved_bytes_max {
+            let held = self.objects.iter_mut().filter(|(id, object)| **id != spared && object.saved.bytes() > 0);
+            let Some((_, oldest)) = held.min_by_key(|(_, object)| object.used) else { return };
+            total -= oldest.saved.bytes();
+            oldest.saved.forget();
+        }
     }
 }
 
 impl Objects for Executor {
     fn load(&mut self, object: ObjectId, module: &[u8]) -> Result<Bytes, Fault> {
-        let code = Code::compile(&self.engine, module, &self.limits)?;
+        let code = self.code(module)?;
         let mut instance = Instance::new(&code)?;
         instance.initialize().map_err(|fault| refused("its constructors", fault))?;
-        self.saved.forget(object);
-        self.saved.save(object, &mut instance);
-        let description = describe_instance(&mut instance);
-        self.saved.restore(&code, &mut instance)?;
-        match description {
-            Ok((description, _)) => {
-                self.objects.insert(object, Object { code, instance });
-                Ok(description.into())
-            }
-            Err(fault) => {
-                self.saved.forget(object);
-                Err(fault)
-            }
-        }
+        let mut saved = Saved::default();
+        saved.before_query(&mut instance);
+        let (description, _) = describe_instance(&mut instance)?;
+        saved.undo(&code, &mut instance)?;
+        self.objects.insert(object, Object { code, instance, saved, used: self.inputs });
+        self.make_room(object);
+        Ok(description.into())
     }
 
     fn invoke(
@@ -108,31 +157,43 @@ impl Objects for Executor {
         arguments: &[u8],
         accept: Accept,
     ) -> Result<Outcome, Fault> {
-        let outcome = self.run(object, invocation, arguments).and_then(|outcome| match accept(&outcome) {
+        self.prepare(object, invocation, Purpose::Update)?;
+        let Object { instance, saved, .. } = known(&mut self.objects, object)?;
+        let started = Instant::now();
+        let outcome = instance.run(&self.input, arguments).and_then(|outcome| match accept(&outcome) {
             Ok(()) => Ok(outcome),
             Err(why) => Err(Fault::Misbehaved(why)),
         });
         match outcome {
-            Ok(outcome) => {
-                self.saved.forget(object);
-                Ok(outcome)
-            }
-            Err(fault) => {
-                self.undo(object)?;
-                Err(fault)
-            }
+            Ok(_) => saved.note(&self.input, arguments, started.elapsed()),
+            Err(_) => self.undo(object)?,
         }
+        outcome
     }
 
     fn query(&mut self, object: ObjectId, invocation: &Invocation<'_>, arguments: &[u8]) -> Result<Outcome, Fault> {
-        let outcome = self.run(object, invocation, arguments);
+        self.prepare(object, invocation, Purpose::Query)?;
+        let outcome = known(&mut self.objects, object)?.instance.run(&self.input, arguments);
         self.undo(object)?;
         outcome
     }
 
     fn remove(&mut self, object: ObjectId) {
         self.objects.remove(&object);
-        self.saved.forget(object);
+    }
+
+    fn snapshot(&mut self, object: ObjectId) -> Result<Vec<u8>, Fault> {
+        Ok(known(&mut self.objects, object)?.instance.snapshot())
+    }
+
+    fn restore(&mut self, object: ObjectId, module: &[u8], state: &[u8]) -> Result<Bytes, Fault> {
+        let code = self.code(module)?;
+        let state = State::decode(state).map_err(|error| Fault::Refused(error.to_string()))?;
+        let description = describe_new(&code)?.0;
+        let mut instance = Instance::new(&code)?;
+        instance.restore(&code.checked, &state)?;
+        self.objects.insert(object, Object { code, instance, saved: Saved::default(), used: self.inputs });
+        Ok(description.into())
     }
 
     fn state_hash(&mut self, object: ObjectId) -> Option<u64> {
@@ -149,9 +210,14 @@ pub fn describe(module: &[u8]) -> Result<Interface, Fault> {
     let engine = engine().map_err(host)?;
     let _watchdog = Watchdog::start(&engine).map_err(host)?;
     let code = Code::compile(&engine, module, &Limits::default())?;
-    let mut instance = Instance::new(&code)?;
+    describe_new(&code).map(|(_, interface)| interface)
+}
+
+/// The description that an object of this module gives when it is loaded, from an instance of its own.
+fn describe_new(code: &Code) -> Result<(Vec<u8>, Interface), Fault> {
+    let mut instance = Instance::new(code)?;
     instance.initialize().map_err(|fault| refused("its constructors", fault))?;
-    describe_instance(&mut instance).map(|(_, interface)| interface)
+    describe_instance(&mut instance)
 }
 
 fn describe_instance(instance: &mut Instance) -> Result<(Vec<u8>, Interface), Fault> {

@@ -1,16 +1,18 @@
 //! One running module: calls into it, and its state from outside.
 
 use concoord_consensus::objects::Fault;
-use concoord_module::{PAGE_BYTES, global_export};
+use concoord_module::{Checked, PAGE_BYTES, global_export};
 use concoord_wire::abi::{self, Outcome, export};
 use concoord_wire::codec;
 use concoord_wire::limits::{INTERFACE_BYTES_MAX, OUTCOME_BYTES_MAX};
-use wasmtime::{Error, Global, Instance as Exports, Memory, Store, Trap, TypedFunc, Val};
+use wasmtime::{Error, Global, Instance as Exports, Memory, Store, Trap, TypedFunc, Val, ValType};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::blocks::copy_changed;
 use crate::code::Code;
 use crate::growth::Growth;
 use crate::limits::{CALL_SECONDS_MAX, PANIC_BYTES_MAX};
+use crate::state::{self, State, StateError, bits};
 use crate::trap::{Cause, cause};
 
 /// A module with a memory of its own. Each has a store of its own too: a store frees nothing before it is dropped.
@@ -139,14 +141,47 @@ impl Instance {
     /// # Errors
     /// [`Fault::Host`] when this host has no memory left.
     pub(crate) fn set(&mut self, memory: &[u8], globals: &[Val]) -> Result<(), Fault> {
-        let missing = (memory.len() - self.memory().len()) / PAGE_BYTES;
+        self.grow_to(memory.len())?;
+        copy_changed(memory, self.memory.data_mut(&mut self.store));
+        for (global, value) in self.globals.iter().zip(globals) {
+            global.set(&mut self.store, *value).expect("the value came from this global");
+        }
+        Ok(())
+    }
+
+    /// The whole state, encoded as [`state`] says.
+    pub(crate) fn snapshot(&mut self) -> Vec<u8> {
+        let globals: Vec<u64> = self.globals().map(bits).collect();
+        state::encode(self.memory(), &globals)
+    }
+
+    /// Sets the whole state of a new instance.
+    ///
+    /// # Errors
+    /// [`Fault::Refused`] when it is no state of this module, [`Fault::Host`] when this host has no memory left.
+    pub(crate) fn restore(&mut self, checked: &Checked, state: &State<'_>) -> Result<(), Fault> {
+        let refused = |error: StateError| Fault::Refused(error.to_string());
+        let (pages, min, max) = (state.pages(), checked.memory_pages_min, checked.memory_pages_max);
+        if !(min..=max).contains(&pages) {
+            return Err(refused(StateError::Pages { pages, min, max }));
+        }
+        let types: Vec<ValType> = self.globals.iter().map(|global| global.ty(&self.store).content().clone()).collect();
+        let globals = state.globals(&types).map_err(refused)?;
+        // Before it grows, since what comes then is zero already.
+        self.memory.data_mut(&mut self.store).fill(0);
+        self.grow_to(pages as usize * PAGE_BYTES)?;
+        state.fill(self.memory.data_mut(&mut self.store));
+        for (global, value) in self.globals.iter().zip(globals) {
+            global.set(&mut self.store, value).expect("the value was made for the type of this global");
+        }
+        Ok(())
+    }
+
+    fn grow_to(&mut self, bytes: usize) -> Result<(), Fault> {
+        let missing = (bytes - self.memory().len()) / PAGE_BYTES;
         if missing > 0 {
             let grown = self.memory.grow(&mut self.store, missing as u64);
             grown.map_err(|error| Fault::Host(format!("{error:#}")))?;
-        }
-        self.memory.data_mut(&mut self.store).copy_from_slice(memory);
-        for (global, value) in self.globals.iter().zip(globals) {
-            global.set(&mut self.store, *value).expect("the value came from this global");
         }
         Ok(())
     }
@@ -170,14 +205,4 @@ fn trapped(error: &Error) -> Option<Cause> {
 
 fn outside(what: &str, address: u32, length: u32, pages: usize) -> String {
     format!("{what} of {length} bytes at {address:#x}, outside its memory of {pages} pages")
-}
-
-fn bits(value: Val) -> u64 {
-    match value {
-        Val::I32(value) => u64::from(value.cast_unsigned()),
-        Val::I64(value) => value.cast_unsigned(),
-        Val::F32(bits) => u64::from(bits),
-        Val::F64(bits) => bits,
-        other => panic!("the check lets no global of this kind through: {other:?}"),
-    }
 }

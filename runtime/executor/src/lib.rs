@@ -9,7 +9,9 @@
 //! | `executor.rs` | the objects by id, and what happens around each input             |
 //! | `code.rs`     | from a module's bytes to code that can be instantiated            |
 //! | `instance.rs` | one running module: calls, and reading and setting its state      |
-//! | `saved.rs`    | a copy of one object's state                                      |
+//! | `saved.rs`    | the way back to an object's state between two inputs              |
+//! | `state.rs`    | an object's state as bytes, for snapshots                         |
+//! | `blocks.rs`   | memory in blocks: what changed, and what is zero                  |
 //! | `trap.rs`     | which traps are the guest's and which are this host's             |
 //! | `growth.rs`   | growing memory: the replicated cap, and a host that has no more   |
 //! | `engine.rs`   | the engine's settings; the watchdog over calls that do not return |
@@ -23,9 +25,10 @@
 //! # What is not here yet
 //! Gas and call depth: until `concoord_module::rewrite` adds them, a guest that runs or recurses without end is
 //! stopped by the watchdog or by wasmtime's stack limit, and so as a fault of every host that runs it. The undo log:
-//! until then the state is copied before inputs (see `saved.rs`). Both change what is compiled and what `Saved` holds,
-//! and nothing else.
+//! until then an object is put back by a copy and by running inputs again (see `saved.rs`). Both change what is compiled
+//! and what `Saved` holds, and nothing else.
 
+mod blocks;
 mod code;
 mod engine;
 mod executor;
@@ -33,6 +36,7 @@ mod growth;
 mod instance;
 pub mod limits;
 mod saved;
+mod state;
 mod trap;
 
 pub use concoord_module::{Checked, Limits, Refusal, check};

@@ -3,16 +3,14 @@
 mod support;
 
 use concoord_consensus::objects::{Fault, Objects};
-use concoord_executor::{Executor, Limits};
-use concoord_wire::ObjectId;
-use concoord_wire::abi::Outcome;
+use concoord_executor::Executor;
 use concoord_wire::codec;
-use concoord_wire::interface::Interface;
-use support::{call, object, returned, update};
+use support::guest::{
+    GROW, PAGES_MAX, PANIC, STATE, assemble, command, escaped, interface, loaded, module, number, state_after, text,
+};
+use support::{call, object, update};
 use xxhash_rust::xxh3::xxh3_64;
 
-const STATE: u8 = 0;
-const PANIC: u8 = 1;
 const GROW_PANIC: u8 = 2;
 const LOAD: u8 = 3;
 const DIVIDE: u8 = 4;
@@ -21,53 +19,10 @@ const OUTSIDE: u8 = 6;
 const OVERSIZE: u8 = 7;
 const GARBAGE: u8 = 8;
 const TRAILING: u8 = 9;
-const GROW: u8 = 10;
 const GROW_ALL: u8 = 11;
 const RECURSION: u8 = 13;
 const NAN: u8 = 14;
 const SILENT: u8 = 15;
-
-fn interface() -> Interface {
-    let (name, version) = ("Guest".to_owned(), "1.0.0".to_owned());
-    Interface { name, version, doc: String::new(), types: vec![], init: vec![], methods: vec![] }
-}
-
-fn escaped(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
-}
-
-fn guest_text() -> String {
-    let description = codec::to_bytes(&interface());
-    include_str!("support/guest.wat")
-        .replace("DESCRIPTION_LENGTH", &description.len().to_string())
-        .replace("\"DESCRIPTION\"", &format!("\"{}\"", escaped(&description)))
-}
-
-fn assemble(text: &str) -> Vec<u8> {
-    wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"))
-}
-
-const PAGES_MAX: u32 = 5;
-
-fn loaded() -> (Executor, ObjectId) {
-    let limits = Limits { memory_pages: PAGES_MAX, ..Limits::default() };
-    let mut executor = Executor::with_limits(limits).expect("a host that runs Wasm");
-    executor.load(object(1), &assemble(&guest_text())).expect("the guest loads");
-    (executor, object(1))
-}
-
-fn command(executor: &mut Executor, command: u8) -> Result<Outcome, Fault> {
-    update(executor, object(1), "command", &[command])
-}
-
-fn number(outcome: Result<Outcome, Fault>) -> i64 {
-    i64::from_le_bytes(returned(outcome).try_into().expect("eight bytes"))
-}
-
-/// What [`STATE`] answers at the n-th call that is kept.
-fn state_after(kept: i64) -> i64 {
-    kept * 1000 + kept + 4 * (2 * kept) + 3
-}
 
 #[test]
 fn updates_are_kept() {
@@ -190,7 +145,7 @@ fn a_grown_object_is_put_back_with_its_pages() {
 fn objects_do_not_see_each_other() {
     let (mut executor, first) = loaded();
     let second = object(2);
-    executor.load(second, &assemble(&guest_text())).expect("the guest loads");
+    executor.load(second, &module()).expect("the guest loads");
     let before = executor.state_hash(second);
     assert_eq!(executor.state_hash(first), before, "one module, one state");
     for what in [STATE, PANIC, GROW, GROW_PANIC] {
@@ -221,7 +176,7 @@ fn what_only_this_host_lacks_is_a_host_fault() {
 
 #[test]
 fn what_is_no_object_is_refused() {
-    let text = guest_text();
+    let text = text();
     let description = escaped(&codec::to_bytes(&interface()));
     let init = "(i64.store (i32.const 5000) (i64.const 11))";
     let cases = [
@@ -246,5 +201,5 @@ fn what_is_no_object_is_refused() {
     }
     assert!(matches!(executor.load(object(1), b"text"), Err(Fault::Refused(_))));
     assert!(matches!(concoord_executor::describe(b"text"), Err(Fault::Refused(_))));
-    assert_eq!(concoord_executor::describe(&assemble(&guest_text())), Ok(interface()));
+    assert_eq!(concoord_executor::describe(&module()), Ok(interface()));
 }

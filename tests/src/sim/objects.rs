@@ -50,6 +50,18 @@ impl Objects for Counters {
         self.counters.remove(&object);
     }
 
+    fn snapshot(&mut self, object: ObjectId) -> Result<Vec<u8>, Fault> {
+        let counter = self.counters.get(&object).ok_or_else(|| Fault::Host("no such counter".into()))?;
+        Ok(counter.export())
+    }
+
+    fn restore(&mut self, object: ObjectId, module: &[u8], state: &[u8]) -> Result<Bytes, Fault> {
+        let counter = Counter::import(state).map_err(Fault::Refused)?;
+        let interface = self.load(object, module)?;
+        self.counters.insert(object, counter);
+        Ok(interface)
+    }
+
     fn state_hash(&mut self, object: ObjectId) -> Option<u64> {
         self.counters.get(&object).map(|counter| counter.getvalue().cast_unsigned())
     }

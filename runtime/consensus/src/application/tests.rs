@@ -17,12 +17,12 @@ const TTL_US: u64 = SESSION_TTL_MS * 1000;
 const COUNTER: ObjectId = ObjectId(1);
 
 /// Counters that also misbehave on demand. The module's text says how loading goes.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Native {
     counters: BTreeMap<ObjectId, Counter>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 struct Counter {
     value: i64,
     /// Every input that was kept, so that executing one twice shows.
@@ -99,6 +99,18 @@ impl Objects for Native {
 
     fn remove(&mut self, object: ObjectId) {
         self.counters.remove(&object).unwrap();
+    }
+
+    fn snapshot(&mut self, object: ObjectId) -> Result<Vec<u8>, Fault> {
+        let counter = &self.counters[&object];
+        Ok(codec::to_bytes(&(counter.value, &counter.inputs)))
+    }
+
+    fn restore(&mut self, object: ObjectId, module: &[u8], state: &[u8]) -> Result<Bytes, Fault> {
+        let (value, inputs) = codec::from_bytes(state).map_err(|error| Fault::Refused(error.to_string()))?;
+        let interface = self.load(object, module)?;
+        self.counters.insert(object, Counter { value, inputs });
+        Ok(interface)
     }
 
     fn state_hash(&mut self, object: ObjectId) -> Option<u64> {

@@ -10,6 +10,8 @@ use concoord_wire::{Position, Timestamp, codec};
 
 use super::*;
 
+mod undo;
+
 const COUNTER: &[u8] = include_bytes!("../../../../objects-wasm/dist/counter.wasm");
 
 const SPINNING: &str = r#"(module (memory (export "memory") 1) (global (mut i32) (i32.const 0))

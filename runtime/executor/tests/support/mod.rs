@@ -1,6 +1,8 @@
 //! Inputs for objects, as the application makes them.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod guest;
+
 use concoord_consensus::objects::{Fault, Objects};
 use concoord_executor::Executor;
 use concoord_wire::abi::{Answer, Invocation, Outcome, Reply, Trigger};
