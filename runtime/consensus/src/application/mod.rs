@@ -10,6 +10,7 @@
 //! | `sessions.rs` | exactly once: who called, what was replied, when silence ends |
 //! | `registry.rs` | which objects there are, and which loads failed              |
 //! | `outcomes.rs` | which wishes of an object are carried out                    |
+//! | `snapshot.rs` | the whole state as bytes, and back                           |
 //! | `digest.rs`   | seeds and the hash of the state                              |
 //!
 //! # What is recorded as a call's reply
@@ -25,6 +26,7 @@ mod digest;
 mod outcomes;
 mod registry;
 mod sessions;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -37,12 +39,13 @@ use concoord_wire::value::{BatchRef, CommandRef};
 use concoord_wire::{CallId, ClusterId, ObjectId, Position, SessionId, Slot, Timestamp};
 
 use self::digest::{Digest, mix};
-use self::registry::Registry;
+use self::registry::{Object, Registry};
 use self::sessions::{Admission, CallResult, Sessions};
 use crate::io::{Applied, Completed, Query};
 use crate::objects::{Fault, Objects};
 
 pub use self::registry::LoadFailure;
+pub use self::snapshot::RestoreError;
 
 const SECOND_US: u64 = 1_000_000;
 
@@ -255,7 +258,7 @@ impl<O: Objects> Application<O> {
         };
         match self.objects.invoke(object, &invocation, arguments, outcomes::accept_call) {
             Ok(outcome) => Ok(Ok(outcomes::answer(outcome))),
-            Err(fault) => faulted(entry.name(), method, self.applied, fault).map(Err),
+            Err(fault) => faulted(&entry.name, method, self.applied, fault).map(Err),
         }
     }
 
@@ -278,7 +281,7 @@ impl<O: Objects> Application<O> {
         });
         match outcome {
             Ok(outcome) => Ok(Ok(outcomes::answer(outcome))),
-            Err(fault) => faulted(entry.name(), method, self.applied, fault).map(Err),
+            Err(fault) => faulted(&entry.name, method, self.applied, fault).map(Err),
         }
     }
 
@@ -302,7 +305,10 @@ impl<O: Objects> Application<O> {
         let interface = self.objects.load(id, module)?;
         let started = self.start(id, &interface, arguments);
         match started {
-            Ok(methods) => self.registry.insert(id, name, slot, interface, methods),
+            Ok(methods) => {
+                let module = self.registry.module(module);
+                self.registry.insert(id, Object { name: name.into(), loaded: slot, module, interface, methods });
+            }
             Err(error) => {
                 self.objects.remove(id);
                 return Err(error);

@@ -7,9 +7,10 @@ use concoord_wire::client::{CallError, Description};
 use concoord_wire::interface::{Interface, InterfaceError, MethodKind};
 use concoord_wire::limits::{MODULE_BYTES_MAX, NAME_BYTES_MAX};
 use concoord_wire::{ObjectId, Slot};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
+use super::snapshot::{Reader, RestoreError, Writer};
 use crate::limits::{LOAD_FAILURE_BYTES_MAX, LOAD_FAILURES_KEPT_MAX, NAMES_LISTED_MAX, OBJECTS_MAX};
 
 /// The methods of an object by name.
@@ -27,14 +28,31 @@ pub(super) struct Registry {
 /// One object as calls find it.
 #[derive(Debug)]
 pub(super) struct Object {
-    name: String,
-    loaded: Slot,
-    interface: Bytes,
-    methods: Methods,
+    pub(super) name: String,
+    pub(super) loaded: Slot,
+    pub(super) module: Module,
+    pub(super) interface: Bytes,
+    pub(super) methods: Methods,
+}
+
+/// A module as it was loaded. Objects of the same module share its bytes.
+#[derive(Clone, Debug)]
+pub(super) struct Module {
+    bytes: Bytes,
+    /// What stands for the bytes in the hash of the state.
+    digest: u64,
+}
+
+/// An object of a snapshot, to be restored.
+pub(super) struct Entry {
+    pub(super) id: ObjectId,
+    pub(super) name: String,
+    pub(super) loaded: Slot,
+    pub(super) module: Module,
 }
 
 /// A load that failed. The newest [`LOAD_FAILURES_KEPT_MAX`] are kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadFailure {
     /// Slot of the load.
     pub slot: Slot,
@@ -44,9 +62,18 @@ pub struct LoadFailure {
     pub why: String,
 }
 
-impl Object {
-    pub(super) fn name(&self) -> &str {
-        &self.name
+impl Module {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn new(bytes: &[u8]) -> Module {
+        let bytes = Bytes::copy_from_slice(bytes);
+        Module { digest: Digest::new().with(&bytes).finish(), bytes }
+    }
+
+    fn is(&self, other: &Module) -> bool {
+        self.digest == other.digest && self.bytes == other.bytes
     }
 }
 
@@ -70,16 +97,22 @@ impl Registry {
         Ok(ObjectId(self.last.0 + 1))
     }
 
+    /// The module of these bytes, that of another object if it has the same.
+    pub(super) fn module(&self, bytes: &[u8]) -> Module {
+        let same = self.objects.values().map(|object| &object.module).find(|module| module.bytes == bytes);
+        same.cloned().unwrap_or_else(|| Module::new(bytes))
+    }
+
     /// Enters a loaded object.
     ///
     /// # Panics
     /// When `id` or the name is in use: [`Registry::admit`] gave them.
-    pub(super) fn insert(&mut self, id: ObjectId, name: &str, slot: Slot, interface: Bytes, methods: Methods) {
+    pub(super) fn insert(&mut self, id: ObjectId, object: Object) {
         assert!(id > self.last, "object ids only rise");
         self.last = id;
-        let named = self.ids.insert(name.into(), id);
+        let named = self.ids.insert(object.name.clone(), id);
         assert!(named.is_none(), "an object's name is its own");
-        self.objects.insert(id, Object { name: name.into(), loaded: slot, interface, methods });
+        self.objects.insert(id, object);
     }
 
     /// Keeps a failed load for operators to see; gives the reason as it is kept.
@@ -145,13 +178,79 @@ impl Registry {
         self.objects.keys().copied()
     }
 
+    /// What an object is called, for messages.
+    pub(super) fn name(&self, id: ObjectId) -> &str {
+        self.objects.get(&id).map_or("", |object| &object.name)
+    }
+
     /// The digest with all of this behind it.
     pub(super) fn digest(&self, mut digest: Digest) -> Digest {
         for (id, object) in &self.objects {
-            let Object { name, loaded, interface, methods: _ } = object;
-            digest = digest.with(&(id, name, loaded, interface));
+            let Object { name, loaded, module, interface, methods: _ } = object;
+            digest = digest.with(&(id, name, loaded, module.digest, interface));
         }
         digest.with(&self.last).with(&self.failures)
+    }
+
+    /// Writes everything but the states of the objects: the last id, the failures, each module once, and for each object
+    /// its id, name, slot and the number of its module. Interfaces follow from the modules.
+    pub(super) fn write(&self, to: &mut Writer) {
+        let mut modules: Vec<&Module> = Vec::new();
+        let mut entries = Vec::with_capacity(self.objects.len());
+        for (id, Object { name, loaded, module, .. }) in &self.objects {
+            let number = modules.iter().position(|known| known.is(module)).unwrap_or_else(|| {
+                modules.push(module);
+                modules.len() - 1
+            });
+            entries.push((id, name, loaded, number));
+        }
+        to.put(&self.last);
+        to.put(&self.failures);
+        to.put(&modules.len());
+        modules.iter().for_each(|module| to.put(&module.bytes));
+        to.put(&entries);
+    }
+
+    /// Reads what [`Registry::write`] wrote: a registry without objects, and the objects that it is to have.
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<(Registry, Vec<Entry>), RestoreError> {
+        let last = from.take("the last object id")?;
+        let failures: VecDeque<LoadFailure> = from.take("the failed loads")?;
+        from.within("failed loads", failures.len(), LOAD_FAILURES_KEPT_MAX)?;
+        let count = from.count("modules", OBJECTS_MAX)?;
+        let mut modules = Vec::new();
+        for _ in 0..count {
+            let module: &[u8] = from.take("a module")?;
+            from.within("bytes of a module", module.len(), MODULE_BYTES_MAX)?;
+            modules.push(Module::new(module));
+        }
+        let count = from.count("objects", OBJECTS_MAX)?;
+        let (mut entries, mut before) = (Vec::new(), ObjectId::default());
+        for _ in 0..count {
+            let (id, name, loaded, number): (ObjectId, String, Slot, usize) = from.take("an object")?;
+            from.within("bytes of a name", name.len(), NAME_BYTES_MAX)?;
+            let module = modules.get(number).ok_or_else(|| from.damaged("an object without a module"))?.clone();
+            if id <= before || id > last {
+                return Err(from.damaged("object ids that do not rise"));
+            }
+            before = id;
+            entries.push(Entry { id, name, loaded, module });
+        }
+        Ok((Registry { last, failures, ..Registry::default() }, entries))
+    }
+
+    /// Enters a restored object, which has an id below the last one.
+    ///
+    /// # Errors
+    /// When its name is not its own.
+    pub(super) fn reenter(&mut self, id: ObjectId, object: Object) -> Result<(), &'static str> {
+        if self.ids.insert(object.name.clone(), id).is_some() {
+            return Err("two objects of one name");
+        }
+        self.objects.insert(id, object);
+        Ok(())
     }
 
     fn unknown(&self, name: String) -> CallError {

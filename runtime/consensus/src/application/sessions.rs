@@ -12,9 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use concoord_wire::abi::Answer;
 use concoord_wire::client::CallError;
 use concoord_wire::{CallId, SessionId, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
+use super::snapshot::{Reader, RestoreError, Writer};
 use crate::limits::{
     REPLIES_KEPT_MAX, REPLY_BYTES_KEPT_MAX, REPLY_BYTES_KEPT_TOTAL_MAX, SESSION_TTL_MS, SESSIONS_MAX,
     SESSIONS_SWEPT_MAX,
@@ -32,7 +33,7 @@ pub(super) struct Sessions {
     reply_bytes: usize,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Session {
     nonce: u128,
     /// When its client last gave a sign.
@@ -43,6 +44,7 @@ struct Session {
     floor: u64,
     replies: BTreeMap<u64, CallResult>,
     /// Encoded bytes of `replies`.
+    #[serde(skip)]
     reply_bytes: usize,
 }
 
@@ -159,6 +161,40 @@ impl Sessions {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.open.len()
+    }
+
+    /// Bytes of all kept replies.
+    #[cfg(test)]
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.reply_bytes
+    }
+
+    /// Writes all of this. The indices and byte counts follow from the sessions, so they stay out.
+    pub(super) fn write(&self, to: &mut Writer) {
+        to.put(&self.open);
+    }
+
+    /// Reads what [`Sessions::write`] wrote.
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<Sessions, RestoreError> {
+        let count = from.count("open sessions", SESSIONS_MAX)?;
+        let mut sessions = Sessions::default();
+        for _ in 0..count {
+            let (id, mut session): (SessionId, Session) = from.take("a session")?;
+            from.within("replies of a session", session.replies.len(), REPLIES_KEPT_MAX)?;
+            if session.replies.first_key_value().is_some_and(|(sequence, _)| *sequence <= session.floor) {
+                return Err(from.damaged("a reply that its session acknowledged"));
+            }
+            session.reply_bytes = session.replies.values().map(encoded_bytes).sum();
+            sessions.reply_bytes += session.reply_bytes;
+            sessions.by_due.insert((session.due, id));
+            if sessions.by_nonce.insert(session.nonce, id).is_some() || sessions.open.insert(id, session).is_some() {
+                return Err(from.damaged("a session that is open twice"));
+            }
+        }
+        Ok(sessions)
     }
 
     /// The digest with all of this behind it. The indices follow from the sessions, so they stay out.

@@ -13,6 +13,8 @@ use crate::io::ClientToken;
 use crate::limits::{LOAD_FAILURES_KEPT_MAX, REPLIES_KEPT_MAX, SESSION_TTL_MS};
 use crate::objects::Accept;
 
+mod snapshots;
+
 const TTL_US: u64 = SESSION_TTL_MS * 1000;
 const COUNTER: ObjectId = ObjectId(1);
 
@@ -554,6 +556,7 @@ fn different_batches_show_in_the_hash() {
     assert_ne!(hash_of(7, &[]), hash_of(8, &[]), "clusters");
     assert_ne!(hash_of(7, &[load("a", b"refused")]), hash_of(7, &[load("b", b"refused")]), "failed loads");
     assert_ne!(hash_of(7, &[load("a", b"counter")]), hash_of(7, &[load("b", b"counter")]), "names");
+    assert_ne!(hash_of(7, &[load("a", b"counter")]), hash_of(7, &[load("a", b"other")]), "modules");
     let open = |nonce| [Command::OpenSession { nonce }];
     assert_ne!(hash_of(7, &open(1)), hash_of(7, &open(2)), "sessions");
 }
