@@ -1,5 +1,5 @@
 //! What one call of the counter costs: the whole way through the executor, kept or undone, beside one copy of the object's
-//! state. `cargo run --release -p concoord-executor --example call_cost [MODULE]`
+//! state. `cargo run --release -p concoord-executor --example call_cost`
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

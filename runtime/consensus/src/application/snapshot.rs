@@ -105,7 +105,8 @@ impl<O: Objects> Application<O> {
         for id in self.registry.ids() {
             let state = self.objects.snapshot(id).map_err(|fault| {
                 let object = self.registry.name(id).into();
-                HostFault::Object { object, applied: self.applied, why: fault.to_string() }
+                let why = if let Fault::Host(why) = fault { why } else { fault.to_string() };
+                HostFault::Object { object, applied: self.applied, why }
             })?;
             to.put_bytes(&state);
         }
