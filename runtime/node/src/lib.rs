@@ -28,6 +28,9 @@
 //! | `join.rs`          | both sides of a join                                           |
 //! | `applying.rs`      | the application's thread                                       |
 //! | `store.rs`         | the log, and what waits for it                                 |
+//! | `disk/`            | directories and files, real, in memory and simulated           |
+//! | `log/`             | the write-ahead log and its recovery                           |
+//! | `snapshots/`       | snapshots beside the log                                       |
 //! | `progress.rs`      | what is logged and when the replica is ready                   |
 //! | `plugin.rs`        | view plugins                                                   |
 //!
@@ -40,6 +43,7 @@ mod client_reader;
 mod clients;
 mod clock;
 mod counters;
+pub mod disk;
 mod driver;
 mod error;
 mod events;
@@ -47,10 +51,12 @@ mod gate;
 mod join;
 mod limits;
 mod links;
+pub mod log;
 mod options;
 mod plugin;
 mod progress;
 mod run;
+pub mod snapshots;
 mod store;
 
 pub use driver::Exit;

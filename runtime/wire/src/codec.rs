@@ -147,6 +147,15 @@ pub fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     postcard::to_allocvec(value).expect("encoding of our own types into a growing buffer has no failure")
 }
 
+/// Appends one encoded value to `out`, without framing; takes no memory where `out` has room.
+///
+/// # Panics
+/// As [`to_bytes`].
+pub fn append<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+    *out = postcard::to_extend(value, core::mem::take(out))
+        .expect("encoding of our own types into a growing buffer has no failure");
+}
+
 /// Decodes one value that must use up `bytes`.
 ///
 /// # Errors

@@ -6,6 +6,7 @@
 //! | client and replica          | [`client`], [`hello`]                            |
 //! | replica and replica         | [`peer`], [`join`], [`hello`]                    |
 //! | replica and its log         | [`record`], [`value`]                            |
+//! | replica and its snapshots   | [`checkpoint`]                                   |
 //! | proxy and client            | [`caller`]                                       |
 //! | JSON and postcard           | `json`, with the feature of that name            |
 //!
@@ -14,6 +15,7 @@
 
 pub mod abi;
 pub mod caller;
+pub mod checkpoint;
 pub mod client;
 pub mod codec;
 pub mod hello;

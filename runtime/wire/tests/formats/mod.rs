@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use concoord_wire::codec::{self, FrameError};
-use concoord_wire::{GroupId, hello, join, peer, record, value};
+use concoord_wire::{GroupId, checkpoint, hello, join, peer, record, value};
 use concoord_wire::{abi, client, interface};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,6 +44,7 @@ pub(crate) fn all() -> Vec<Format> {
         framed::<join::JoinRequest>("JoinRequest", samples::join_requests()),
         framed::<join::JoinReply>("JoinReply", samples::join_replies()),
         bare::<record::GroupRecord>("GroupRecord", &samples::group_records()),
+        bare::<checkpoint::Checkpoint>("Checkpoint", &[samples::checkpoint()]),
         bare::<value::Batch>("Batch", &[samples::batch(), value::Batch::default()]),
         bare::<abi::Outcome>("Outcome", &samples::outcomes()),
         bare::<interface::Interface>("Interface", &[samples::interface()]),

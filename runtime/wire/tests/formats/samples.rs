@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use concoord_wire::abi::{Answer, Event, Invocation, Outcome, Rejection, Reply, Timer, Trigger};
+use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::client::{CallError, Consistency, Description, Request, Response};
 use concoord_wire::hello::{Hello, HelloReply, Refusal};
 use concoord_wire::interface::{Argument, Interface, Method, MethodKind, Payload, Type, TypeIndex, Variant};
@@ -233,6 +234,10 @@ pub(crate) fn group_records() -> Vec<GroupRecord> {
     records.extend(values().into_iter().map(|value| Record::Accepted { slot: SLOT, ballot: BALLOT, value }));
     let records = variants!(Record: Start, Promised, Accepted, Decided; records);
     records.into_iter().map(|record| GroupRecord { group: GROUP, record }).collect()
+}
+
+pub(crate) fn checkpoint() -> Checkpoint {
+    Checkpoint { cluster: CLUSTER, slot: SLOT, view: view(), view_slot: Slot(1 << 20), stamp: Timestamp(1 << 50) }
 }
 
 pub(crate) fn batch() -> Batch {

@@ -1,0 +1,130 @@
+//! What a log that nothing happens to does.
+
+use super::*;
+use crate::disk::Directory;
+
+#[test]
+fn what_is_written_and_closed_is_found_again() {
+    let disk = SimulatedDisk::new();
+    let mut life = Life::default();
+    let mut log = life.create(&disk).expect("set up");
+    life.go_on(&mut log, &disk, 30, &mut Chance(3)).expect("all is well");
+    log.close().expect("closed");
+    let before = disk.operations();
+    let (log, recovered) = open(&disk).expect("opened");
+    life.check(&recovered, "a clean end");
+    assert_eq!(recovered.cut, None, "nothing is torn after a clean end");
+    assert_eq!(log.next(), recovered.next);
+    assert!(disk.operations() - before < 10, "a start writes little");
+}
+
+#[test]
+fn a_frame_larger_than_a_segment_gets_its_own() {
+    let disk = SimulatedDisk::new();
+    let mut life = Life::default();
+    let mut log = life.create(&disk).expect("set up");
+    for length in [10, 100_000, 10, 300_000, 8_100, 7_900, 10] {
+        life.slot += 1;
+        let value = Value::Batch(Bytes::from(vec![7; length]));
+        life.written.push(Record::Accepted { slot: Slot(life.slot), ballot: ballot(1), value });
+        let position = LogPosition(life.written.len() as u64);
+        log.write(&[(position, life.written[life.written.len() - 1].clone())]).expect("written");
+        assert_eq!(log.sync().expect("synced"), position);
+    }
+    life.synced = life.written.len() as u64;
+    drop(log);
+    disk.crash(&mut |_| 0);
+    life.check(&open(&disk).expect("opened").1, "large frames");
+}
+
+#[test]
+fn many_records_at_once_become_several_frames() {
+    let disk = SimulatedDisk::new();
+    let mut life = Life::default();
+    let mut log = life.create(&disk).expect("set up");
+    let mut records = Vec::new();
+    let mut chance = Chance(5);
+    while records.len() < 200 {
+        records.append(&mut life.records(&mut chance));
+    }
+    log.write(&records).expect("written");
+    life.synced = log.sync().expect("synced").0;
+    assert_eq!(life.synced, life.written.len() as u64);
+    drop(log);
+    disk.crash(&mut |_| 0);
+    life.check(&open(&disk).expect("opened").1, "several frames");
+}
+
+#[test]
+fn truncation_keeps_what_is_above_and_uses_old_segments_again() {
+    let disk = SimulatedDisk::new();
+    let mut life = Life::default();
+    let mut log = life.create(&disk).expect("set up");
+    let mut chance = Chance(8);
+    let mut most = 0;
+    for _ in 0..40 {
+        life.go_on(&mut log, &disk, 11, &mut chance).expect("all is well");
+        most = most.max(log.bytes());
+    }
+    assert!(most < 40 * 8 * 1024, "the log does not grow without end: {most}");
+    let segments = disk.list().expect("a list").into_iter().filter(|name| names::parse_segment(name).is_some());
+    assert!(segments.count() < 40);
+    let before = log.bytes();
+    log.truncate(Slot(life.slot)).expect("cut");
+    assert!(log.bytes() < before);
+    life.below = Slot(life.slot);
+    drop(log);
+    disk.crash(&mut |_| 0);
+    life.check(&open(&disk).expect("opened").1, "after many cuts");
+}
+
+#[test]
+fn a_directory_is_set_up_once() {
+    let disk = SimulatedDisk::new();
+    assert!(matches!(open(&disk), Err(OpenError::Empty { .. })));
+    let mut life = Life::default();
+    life.create(&disk).expect("set up");
+    assert!(matches!(life.create(&disk), Err(CreateError::Exists { file }) if file.ends_with("identity")));
+}
+
+#[test]
+#[should_panic(expected = "without gaps")]
+fn a_gap_in_the_positions_is_our_own_bug() {
+    let mut log = Life::default().create(&SimulatedDisk::new()).expect("set up");
+    let _ = log.write(&[(LogPosition(2), Record::Decided(Slot(1)))]);
+}
+
+#[test]
+fn nothing_a_client_writes_looks_like_a_frame() {
+    // A whole former log as the payload of one record, aligned as frames are.
+    let disk = SimulatedDisk::new();
+    let other = Identity { tag: 1, ..IDENTITY };
+    let forged = SimulatedDisk::new();
+    let start = checkpoint(Slot::ZERO);
+    let mut log = Log::create(Arc::new(forged.clone()), other, &start, &[], options()).expect("set up");
+    for position in 1..=8 {
+        log.write(&[(LogPosition(position), Record::Promised(ballot(1_000 + position)))]).expect("written");
+        log.sync().expect("synced");
+    }
+    let mut life = Life::default();
+    let mut log = life.create(&disk).expect("set up");
+    let forged = forged.content(&names::segment(LogPosition(1)));
+    for shift in 0..512 {
+        life.slot += 1;
+        let mut value = vec![0; shift];
+        value.extend_from_slice(&forged[..4096]);
+        let record =
+            Record::Accepted { slot: Slot(life.slot), ballot: ballot(1), value: Value::Batch(Bytes::from(value)) };
+        life.written.push(record.clone());
+        log.write(&[(LogPosition(life.slot), record)]).expect("written");
+        life.synced = log.sync().expect("synced").0;
+    }
+    // The header of a frame is damaged, and the search for the next one goes through the payload.
+    let (file, offset) = (names::segment(log.current.first), log.offset);
+    drop(log);
+    let _ = offset;
+    disk.flip(&file, 8 * 20);
+    let (_, recovered) = open(&disk).expect("opened");
+    assert_eq!(recovered.promised, ballot(1));
+    assert_eq!(recovered.damage.len(), 1);
+}
