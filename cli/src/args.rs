@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, call, completions, demo, object, replica, view};
+use crate::{bench, call, completions, demo, log, object, replica, view};
 
 /// Replicates an object: every replica runs the same method calls in the same
 /// order, so clients see one object that survives crashes.
@@ -27,6 +27,7 @@ pub(crate) enum Command {
     Call(call::Arguments),
     View(view::Arguments),
     Object(object::Arguments),
+    Log(log::Arguments),
     Demo(demo::Arguments),
     Bench(bench::Arguments),
     Completions(completions::Arguments),

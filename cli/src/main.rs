@@ -12,6 +12,7 @@ mod completions;
 mod connect;
 mod demo;
 mod duration;
+mod log;
 mod logging;
 mod object;
 mod print;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Call(arguments) => call::run(&arguments),
         Command::View(arguments) => view::run(&arguments),
         Command::Object(arguments) => object::run(arguments),
+        Command::Log(arguments) => log::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -8,6 +8,8 @@
 mod memory;
 mod real;
 mod simulated;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;

@@ -302,6 +302,16 @@ impl Scanner<'_> {
         let before_last = last.as_ref().map_or(0, |last| last.first.0 - 1);
         let covered = LogPosition(mark.synced.0.max(before_last));
         let hole = self.hole.take().unwrap_or_else(|| self.end_of_last());
+        if let Some(last) = &last {
+            // One sector of zeros follows the last frame. Where the file ends before it, there may have been more than
+            // the mark, which may lag, knows of.
+            let here = hole.segment == self.segments.len().checked_sub(1);
+            let frames_end = if here { hole.offset } else { 0 };
+            if last.first == mark.segment && last.bytes < mark.segment_bytes && frames_end + SECTOR_BYTES > last.bytes {
+                let why = format!("it has {} bytes instead of {}", last.bytes, mark.segment_bytes);
+                return Err(promise_lost(directory, last.first, &why));
+            }
+        }
         let mut torn = None;
         let mut end = End::At(hole.offset);
         if let Some(body) = self.body.filter(|body| body.header.first > covered) {
@@ -324,14 +334,6 @@ impl Scanner<'_> {
                 end = if unused.is_some() { End::At(0) } else { End::NewSegment };
             } else if hole.bad {
                 torn = Some(Torn { offset: hole.offset, bytes: SECTOR_BYTES });
-            }
-        }
-        if let (Some(last), End::At(offset)) = (&last, end) {
-            let frames_end = torn.map_or(offset, |torn| torn.offset + torn.bytes);
-            let shortened = last.first == mark.segment && last.bytes < mark.segment_bytes;
-            if shortened && covered < self.expected && frames_end + SECTOR_BYTES > last.bytes {
-                let why = format!("it has {} bytes instead of {}", last.bytes, mark.segment_bytes);
-                return Err(promise_lost(directory, last.first, &why));
             }
         }
         self.facts.merge(&mark.facts);

@@ -80,7 +80,8 @@ pub struct LogWriter {
     requests: mpsc::Sender<Request>,
     jobs: Option<mpsc::Sender<Job>>,
     writing: Option<JoinHandle<Result<(), LogError>>>,
-    saving: Option<JoinHandle<()>>,
+    /// The other threads.
+    helpers: Vec<JoinHandle<()>>,
     snapshots: Snapshots,
 }
 
@@ -108,7 +109,7 @@ impl LogWriter {
         let (jobs, queue) = mpsc::channel();
         let (orders, ordered) = mpsc::channel();
         let spares = Spares { maker: log.spare_maker(), log: requests.clone(), events: events.clone() };
-        named("concoord-spares").spawn(move || spares.run(&ordered))?;
+        let sparing = named("concoord-spares").spawn(move || spares.run(&ordered))?;
         let store = snapshots.clone();
         let told = events.clone();
         let saving = named("concoord-snapshots").spawn(move || {
@@ -129,7 +130,7 @@ impl LogWriter {
             requests,
             jobs: Some(jobs),
             writing: Some(writing),
-            saving: Some(saving),
+            helpers: vec![saving, sparing],
             snapshots,
         };
         Ok((writer, receiver))
@@ -188,9 +189,9 @@ impl LogWriter {
         self.jobs = None;
         self.request(Request::Close);
         let ended = self.writing.take().map_or(Ok(()), |writing| writing.join().unwrap_or(Err(LogError::Panicked)));
-        if let Some(saving) = self.saving.take() {
-            // Its panic was an event.
-            let _ = saving.join();
+        for helper in self.helpers.drain(..) {
+            // The panic of one was an event. They hold the directory, which is free when they have ended.
+            let _ = helper.join();
         }
         ended
     }

@@ -49,9 +49,9 @@ fn saving_is_all_or_nothing_at_any_crash() {
             let disk = old.fork();
             disk.inject(Fault { at, kind: FaultKind::PowerOff });
             let saved = on(&disk).save(&checkpoint(3), &body(3)).is_ok();
-            let mut drawn = variant;
+            let mut drawn: u64 = at * 8 + variant;
             disk.crash(&mut |bound| {
-                drawn = drawn * 6_364_136_223_846_793_005_u64 % 1_000_003 + 17;
+                drawn = (drawn * 48_271 + 11) % 2_147_483_647;
                 drawn % bound
             });
             let newest = on(&disk).load_newest().expect("readable");

@@ -3,7 +3,7 @@
 use super::*;
 use crate::disk::{Fault, FaultKind};
 
-const COMMITS: u64 = 40;
+const COMMITS: u64 = 60;
 
 fn run(at: u64, kind: FaultKind) -> (SimulatedDisk, Life, bool) {
     let disk = SimulatedDisk::new();
