@@ -424,10 +424,8 @@ impl SimulatedFile {
         if state.life != self.life {
             return Err(io::Error::other("opened before a crash"));
         }
-        if !state.contents.contains_key(&self.content) {
-            // Removed while open: it can still be used, and nobody will ever see it again.
-            state.contents.insert(self.content, Content::default());
-        }
+        // Removed while open: it can still be used, and nobody will ever see it again.
+        state.contents.entry(self.content).or_default();
         act(&mut state)
     }
 }

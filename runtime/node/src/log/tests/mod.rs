@@ -129,7 +129,13 @@ impl Life {
     ) -> Result<(), LogError> {
         let snapshots = Snapshots::new(Arc::new(disk.clone()));
         for commit in 1..=commits {
-            let records = self.records(chance);
+            let mut records = self.records(chance);
+            if commit % 7 == 0 {
+                // More than a segment holds.
+                while records.len() < 30 {
+                    records.append(&mut self.records(chance));
+                }
+            }
             log.write(&records)?;
             self.synced = log.sync()?.0;
             assert_eq!(self.synced, self.written.len() as u64);

@@ -79,6 +79,37 @@ fn truncation_keeps_what_is_above_and_uses_old_segments_again() {
 }
 
 #[test]
+fn nothing_is_cut_before_a_newer_segment_holds_what_it_adds_up_to() {
+    let disk = SimulatedDisk::new();
+    let mut life = Life::default();
+    let mut log = life.create(&disk).expect("set up");
+    let mut next = 1;
+    let mut write = |log: &mut Log, record: Record| {
+        life.written.push(record.clone());
+        log.write(&[(LogPosition(next), record)]).expect("written");
+        next += 1;
+    };
+    write(&mut log, Record::Promised(ballot(9)));
+    log.sync().expect("synced");
+    while log.older.is_empty() {
+        write(
+            &mut log,
+            Record::Accepted { slot: Slot(1), ballot: ballot(9), value: Value::Batch(vec![1; 600].into()) },
+        );
+    }
+    log.truncate(Slot(1)).expect("nothing is cut yet");
+    let before = disk.fork();
+    before.crash(&mut |bound| bound - 1);
+    assert_eq!(open(&before).expect("opened").1.promised, ballot(9), "the new segment's frame was not synced");
+    log.sync().expect("synced");
+    log.truncate(Slot(1)).expect("cut");
+    assert!(log.older.is_empty());
+    drop(log);
+    disk.crash(&mut |bound| bound - 1);
+    assert_eq!(open(&disk).expect("opened").1.promised, ballot(9), "its frame carries the promise");
+}
+
+#[test]
 fn a_directory_is_set_up_once() {
     let disk = SimulatedDisk::new();
     assert!(matches!(open(&disk), Err(OpenError::Empty { .. })));
