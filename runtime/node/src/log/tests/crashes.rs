@@ -5,7 +5,7 @@ use crate::disk::{Fault, FaultKind};
 
 const COMMITS: u64 = 45;
 /// What the disk may make of one crash is drawn this often.
-const VARIANTS: u64 = 6;
+const VARIANTS: u64 = 5;
 
 /// A life that ends when the power goes off at operation `at`.
 fn live_until(at: u64, seed: u64) -> (SimulatedDisk, Life) {

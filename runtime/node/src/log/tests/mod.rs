@@ -139,7 +139,7 @@ impl Life {
             log.write(&records)?;
             self.synced = log.sync()?.0;
             assert_eq!(self.synced, self.written.len() as u64);
-            if commit % 3 == 0 {
+            if commit % 10 == 0 {
                 // No room is no failure.
                 let _ = log.prepare_spare();
             }

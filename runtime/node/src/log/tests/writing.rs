@@ -73,9 +73,33 @@ fn truncation_keeps_what_is_above_and_uses_old_segments_again() {
     log.truncate(Slot(life.slot)).expect("cut");
     assert!(log.bytes() < before);
     life.below = Slot(life.slot);
-    drop(log);
-    disk.crash(&mut |_| 0);
-    life.check(&open(&disk).expect("opened").1, "after many cuts");
+    log.close().expect("closed");
+    let (_, recovered) = open(&disk).expect("opened");
+    life.check(&recovered, "after many cuts");
+    assert_eq!(recovered.cut, None, "the former content of a segment is not taken for a torn tail");
+}
+
+#[test]
+fn the_former_content_of_a_segment_is_not_taken_for_a_torn_tail() {
+    let disk = SimulatedDisk::new();
+    let mut life = Life::default();
+    let mut log = life.create(&disk).expect("set up");
+    let mut used_again = 0;
+    let mut chance = Chance(6);
+    for _ in 0..200 {
+        let records = life.records(&mut chance);
+        let (segment, spares) = (log.current.first, log.spares());
+        log.write(&records).expect("written");
+        log.sync().expect("synced");
+        used_again += u64::from(log.current.first != segment && spares > 0);
+        let slot = Slot(life.slot);
+        Snapshots::new(Arc::new(disk.clone())).save(&checkpoint(slot), &body(slot)).expect("saved");
+        log.truncate(slot).expect("cut");
+        let (_, recovered) = open(&disk.fork()).expect("opened");
+        assert_eq!((recovered.cut, recovered.damage), (None, vec![]));
+        assert_eq!(recovered.next, log.next());
+    }
+    assert!(used_again > 5, "{used_again}");
 }
 
 #[test]
@@ -97,7 +121,8 @@ fn nothing_is_cut_before_a_newer_segment_holds_what_it_adds_up_to() {
             Record::Accepted { slot: Slot(1), ballot: ballot(9), value: Value::Batch(vec![1; 600].into()) },
         );
     }
-    log.truncate(Slot(1)).expect("nothing is cut yet");
+    log.truncate(Slot(1)).expect("nothing to do yet");
+    assert_eq!(log.older.len(), 1, "nothing is cut yet");
     let before = disk.fork();
     before.crash(&mut |bound| bound - 1);
     assert_eq!(open(&before).expect("opened").1.promised, ballot(9), "the new segment's frame was not synced");
