@@ -13,7 +13,7 @@ use concoord_wire::abi::Answer;
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 
-use crate::print::Progress;
+use crate::print::{self, Progress};
 
 /// Time before measuring, in which connections and caches find their stride.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -69,15 +69,17 @@ impl Measured {
     }
 }
 
-/// Calls for `time` after the warm-up, with `in_flight` calls spread over `clients`.
+/// Calls for `time` after the warm-up, with `in_flight` calls spread over `clients`. With `announce`, prints a line when
+/// the measured time begins and another when it ends.
 ///
 /// # Errors
-/// When a task ends by a panic.
+/// When a task ends by a panic, or the lines can't be written.
 pub(super) async fn run(
     load: Load,
     clients: Vec<Client>,
     in_flight: u32,
     time: Duration,
+    announce: bool,
     progress: &mut Progress,
 ) -> anyhow::Result<Measured> {
     let clients: Vec<_> = clients.into_iter().map(Rc::new).collect();
@@ -88,12 +90,18 @@ pub(super) async fn run(
     for client in clients.iter().cycle().take(in_flight as usize) {
         tasks.spawn_local(call_until(Rc::clone(client), Rc::clone(&load), Rc::clone(&measured), begin, end));
     }
-    while let Some(left) = end.checked_duration_since(Instant::now()) {
-        progress.update(|| told(&measured.borrow(), begin, left));
-        let ended = tokio::time::timeout(left.min(PROGRESS_INTERVAL), tasks.join_next()).await;
-        // A task that ends is either at the end, or panicked, which must be seen now and not then.
-        if let Ok(Some(ended)) = ended {
-            ended.context("a caller ended")?;
+    for (moment, line) in [(begin, "measuring"), (end, "measured")] {
+        while let Some(left) = moment.checked_duration_since(Instant::now()) {
+            progress.update(|| told(&measured.borrow(), begin, end));
+            let ended = tokio::time::timeout(left.min(PROGRESS_INTERVAL), tasks.join_next()).await;
+            // A task that ends is either at the end, or panicked, which must be seen now and not then.
+            if let Ok(Some(ended)) = ended {
+                ended.context("a caller ended")?;
+            }
+        }
+        if announce {
+            progress.clear();
+            print::line(line)?;
         }
     }
     // What is still under way counts neither as answered nor as failed.
@@ -106,7 +114,8 @@ pub(super) async fn run(
     Ok(measured)
 }
 
-fn told(measured: &Measured, begin: Instant, left: Duration) -> String {
+fn told(measured: &Measured, begin: Instant, end: Instant) -> String {
+    let left = end.saturating_duration_since(Instant::now());
     match begin.elapsed() {
         Duration::ZERO => "warming up".into(),
         so_far => {

@@ -47,6 +47,11 @@ pub(crate) struct Arguments {
     #[arg(long)]
     json: bool,
 
+    /// Print the lines "measuring" and "measured" when the measured time begins and ends, for a program that measures
+    /// something else meanwhile [default: off]
+    #[arg(long)]
+    announce: bool,
+
     /// Arguments of the method as JSON, for every call the same [default: none]
     #[arg(long, value_name = "JSON", num_args = 1.., allow_negative_numbers = true)]
     args: Vec<String>,
@@ -91,7 +96,8 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<(String, Measured)> {
         arguments: call::encode(interface, method, &arguments.args)?,
     };
     let time = Duration::from_secs(arguments.seconds.into());
-    let measured = load::run(load, clients, arguments.in_flight, time, &mut Progress::new()).await?;
+    let measured =
+        load::run(load, clients, arguments.in_flight, time, arguments.announce, &mut Progress::new()).await?;
     Ok((format!("{}.{}", description.name, method.name), measured))
 }
 
