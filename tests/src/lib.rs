@@ -1,4 +1,5 @@
-//! What the tests of the whole share: the simulation, and clusters of real processes.
+//! What the tests of the whole share: the simulation, clusters of real processes, and what is done to those.
 
 pub mod cluster;
+pub mod load;
 pub mod sim;

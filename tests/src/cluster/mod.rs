@@ -4,6 +4,7 @@
 //! deadline. Replicas end with the [`Cluster`] that started them; when a test fails, they show the ends of their logs.
 
 mod command;
+mod launch;
 mod replica;
 mod scratch;
 
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 pub use command::{Finished, binary, concoord};
+pub use launch::Launch;
 pub use replica::{Replica, Signal};
 pub use scratch::Scratch;
 
@@ -95,8 +97,8 @@ impl Cluster {
         loop {
             tried += 1;
             let address = free_address();
-            let mut replica = Replica::start(self.scratch.path(), address, flags, self.tied);
-            match self.wait_for_voter(&mut replica, None) {
+            let mut replica = self.launch(address, Launch::with_flags(flags));
+            match wait_for_voter(&mut replica) {
                 Ok(()) => {
                     self.replicas.push(replica);
                     return address;
@@ -107,36 +109,72 @@ impl Cluster {
         }
     }
 
-    /// Starts the replica at `address` again after it was killed: the same flags, with `-b` naming `living`. Waits
-    /// until it is a voter again, as somebody new.
+    /// Starts a replica at an address that is surely free, and waits until it is a voter.
     ///
     /// # Panics
     /// When it does not become one.
-    pub fn restart(&mut self, address: SocketAddr, living: SocketAddr) {
-        let before = self.members(living).into_iter().find(|member| member.address == address);
-        let index = self.index(address);
-        let mut replica = self.replicas.remove(index);
-        replica.restart(living);
-        let became = self.wait_for_voter(&mut replica, before.as_ref().map(|member| member.id.as_str()));
+    pub fn start_at(&mut self, address: SocketAddr, launch: Launch) {
+        let mut replica = self.launch(address, launch);
+        let became = wait_for_voter(&mut replica);
         self.replicas.push(replica);
         became.unwrap_or_else(|said| panic!("{said}"));
     }
 
-    fn wait_for_voter(&self, replica: &mut Replica, not: Option<&str>) -> Result<(), String> {
-        let address = replica.address();
-        wait_for(&format!("{address} to be a voter"), || {
-            if let Some(status) = replica.ended() {
-                return Ok(Err(format!("the replica at {address} ended with {status}: {}", replica.last_line())));
-            }
-            let members = try_members(address)?;
-            let own = members.iter().find(|member| member.address == address && Some(member.id.as_str()) != not);
-            match own {
-                Some(own) if own.role == "replica" && own.live && members.iter().any(|member| member.leader) => {
-                    Ok(Ok(()))
-                }
-                _ => Err(format!("the members are {members:?}")),
-            }
-        })
+    /// Starts a replica in the directory of this cluster, waits for nothing and does not count it in.
+    #[must_use]
+    pub fn launch(&self, address: SocketAddr, launch: Launch) -> Replica {
+        Replica::start(self.scratch.path(), address, launch, self.tied)
+    }
+
+    /// Starts the replica at `address` again after it ended: the same flags, with `-b` naming `living`. Waits until it
+    /// is a voter again.
+    ///
+    /// # Panics
+    /// When it does not become one.
+    pub fn restart(&mut self, address: SocketAddr, living: SocketAddr) {
+        let replica = self.replica(address);
+        replica.restart(living);
+        wait_for_voter(replica).unwrap_or_else(|said| panic!("{said}"));
+    }
+
+    /// Starts the replica at `address` again after it ended, with exactly the same flags, and waits until it is a voter
+    /// again.
+    ///
+    /// # Panics
+    /// When it does not become one.
+    pub fn restart_same(&mut self, address: SocketAddr) {
+        let replica = self.replica(address);
+        replica.restart_same();
+        wait_for_voter(replica).unwrap_or_else(|said| panic!("{said}"));
+    }
+
+    /// Kills all replicas at once.
+    pub fn kill_all(&mut self) {
+        for replica in &mut self.replicas {
+            replica.begin_kill();
+        }
+        for replica in &mut self.replicas {
+            replica.kill();
+        }
+    }
+
+    /// Starts all replicas again with exactly the same flags, none before another, and waits until all are voters.
+    ///
+    /// # Panics
+    /// When one does not become one.
+    pub fn restart_all_same(&mut self) {
+        for replica in &mut self.replicas {
+            replica.restart_same();
+        }
+        for replica in &mut self.replicas {
+            wait_for_voter(replica).unwrap_or_else(|said| panic!("{said}"));
+        }
+    }
+
+    /// Counts the replica at `address` no longer in; it goes as it is, running or not, to the caller.
+    pub fn release(&mut self, address: SocketAddr) -> Replica {
+        let index = self.index(address);
+        self.replicas.remove(index)
     }
 
     /// The members as the replica at `address` knows them.
@@ -163,7 +201,13 @@ impl Cluster {
     /// All addresses, as `-c` takes them.
     #[must_use]
     pub fn addresses(&self) -> String {
-        self.replicas.iter().map(|replica| replica.address().to_string()).collect::<Vec<_>>().join(", ")
+        self.all().iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
+    }
+
+    /// All addresses, in the order in which the replicas were first started.
+    #[must_use]
+    pub fn all(&self) -> Vec<SocketAddr> {
+        self.replicas.iter().map(Replica::address).collect()
     }
 
     /// Any replica but the one at `address`.
@@ -194,13 +238,33 @@ impl Cluster {
     }
 }
 
+/// Waits until a replica serves and is itself a voter; gives how it ended if it does instead.
+fn wait_for_voter(replica: &mut Replica) -> Result<(), String> {
+    let address = replica.address();
+    wait_for(&format!("{address} to be a voter"), || {
+        if let Some(status) = replica.ended() {
+            return Ok(Err(format!("the replica at {address} ended with {status}: {}", replica.last_line())));
+        }
+        let id = replica.id().ok_or_else(|| format!("it said last: {}", replica.last_line()))?;
+        let members = try_members(address)?;
+        match members.iter().find(|member| member.id == id) {
+            Some(own) if own.role == "replica" && own.live && members.iter().any(|member| member.leader) => Ok(Ok(())),
+            _ => Err(format!("it is {id} and the members are {members:?}")),
+        }
+    })
+}
+
 /// A port that nobody has at the moment.
 fn free_address() -> SocketAddr {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback has ports");
     socket.local_addr().expect("it is bound")
 }
 
-fn try_members(address: SocketAddr) -> Result<Vec<Member>, String> {
+/// The members as the replica at `address` knows them, or why it does not tell.
+///
+/// # Errors
+/// What `concoord view` said.
+pub fn try_members(address: SocketAddr) -> Result<Vec<Member>, String> {
     let shown = concoord(&["view", "-c", &address.to_string(), "--json"]);
     if shown.code != Some(0) {
         return Err(shown.stderr);

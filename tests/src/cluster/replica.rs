@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::command::binary;
+use super::launch::Launch;
 use super::wait_for;
 
 /// Lines of a log that a failed test shows.
@@ -27,29 +28,43 @@ pub enum Signal {
 #[derive(Debug)]
 pub struct Replica {
     address: SocketAddr,
-    flags: Vec<String>,
+    launch: Launch,
     directory: PathBuf,
     log: PathBuf,
+    /// Bytes of the log from before it was started last.
+    log_before: u64,
     tied: bool,
     child: Child,
 }
 
 impl Replica {
-    pub(super) fn start(directory: &Path, address: SocketAddr, flags: &[&str], tied: bool) -> Replica {
-        let flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let log = directory.join(format!("replica-{}.log", address.port()));
-        let child = spawn(directory, &log, address, &flags, tied);
-        Replica { address, flags, directory: directory.into(), log, tied, child }
+    pub(super) fn start(directory: &Path, address: SocketAddr, launch: Launch, tied: bool) -> Replica {
+        let log = directory.join(format!("replica-{}-{}.log", address.ip(), address.port()));
+        let log_before = bytes_of(&log);
+        let child = spawn(directory, &log, address, &launch, tied);
+        Replica { address, launch, directory: directory.into(), log, log_before, tied, child }
+    }
+
+    /// Starts an ended one again with exactly the same flags.
+    pub(super) fn restart_same(&mut self) {
+        assert!(self.ended().is_some(), "the replica at {} still runs", self.address);
+        self.log_before = bytes_of(&self.log);
+        self.child = spawn(&self.directory, &self.log, self.address, &self.launch, self.tied);
     }
 
     /// Starts an ended one again: the same flags, but `-b` names `living`.
     pub(super) fn restart(&mut self, living: SocketAddr) {
-        assert!(self.ended().is_some(), "the replica at {} still runs", self.address);
-        if let Some(boot) = self.flags.iter().position(|flag| flag == "-b") {
-            self.flags.drain(boot..boot + 2);
+        let flags = &mut self.launch.flags;
+        if let Some(boot) = flags.iter().position(|flag| flag == "-b") {
+            flags.drain(boot..boot + 2);
         }
-        self.flags.extend(["-b".into(), living.to_string()]);
-        self.child = spawn(&self.directory, &self.log, self.address, &self.flags, self.tied);
+        flags.extend(["-b".into(), living.to_string()]);
+        self.restart_same();
+    }
+
+    /// From its next start on it has these environment variables.
+    pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
+        self.launch.environment = environment;
     }
 
     /// Where it listens.
@@ -65,8 +80,13 @@ impl Replica {
 
     /// Ends it with SIGKILL and waits until it is gone.
     pub fn kill(&mut self) {
-        self.child.kill().expect("a child of ours can be killed");
+        self.begin_kill();
         self.child.wait().expect("a child of ours can be waited for");
+    }
+
+    /// Sends it SIGKILL, so that several can be killed at once.
+    pub(super) fn begin_kill(&mut self) {
+        self.child.kill().expect("a child of ours can be killed");
     }
 
     /// Sends it a signal.
@@ -84,6 +104,22 @@ impl Replica {
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// What it wrote since it was started last.
+    #[must_use]
+    pub fn log_since_start(&self) -> String {
+        let log = self.log();
+        log.get(usize::try_from(self.log_before).expect("it was read whole")..).unwrap_or_default().to_owned()
+    }
+
+    /// Its identity, once it has said so since it was started last.
+    #[must_use]
+    pub fn id(&self) -> Option<String> {
+        let log = self.log_since_start();
+        let line = log.lines().find(|line| line.contains(" of cluster ") && line.contains(" serves "))?;
+        let (id, _) = line.split_once("replica ")?.1.split_once(" of cluster ")?;
+        Some(id.to_owned())
     }
 
     pub(super) fn last_line(&self) -> String {
@@ -109,21 +145,35 @@ impl Drop for Replica {
     }
 }
 
-fn spawn(directory: &Path, log: &Path, address: SocketAddr, flags: &[String], tied: bool) -> Child {
+fn bytes_of(log: &Path) -> u64 {
+    fs::metadata(log).map_or(0, |known| known.len())
+}
+
+fn spawn(directory: &Path, log: &Path, address: SocketAddr, launch: &Launch, tied: bool) -> Child {
     let appended = || OpenOptions::new().create(true).append(true).open(log);
-    let log = appended().unwrap_or_else(|error| panic!("can't write {}: {error}", log.display()));
-    let mut command = Command::new(binary());
-    command.arg("replica").args(flags).args(["-a", "127.0.0.1", "-p", &address.port().to_string()]);
+    let appended = appended().unwrap_or_else(|error| panic!("can't write {}: {error}", log.display()));
+    let mut command = match &launch.namespace {
+        None => Command::new(binary()),
+        Some(namespace) => {
+            // It becomes the replica, so that signals reach that.
+            let mut command = Command::new("ip");
+            command.args(["netns", "exec", namespace]).arg(binary());
+            command
+        }
+    };
+    command.arg("replica").args(&launch.flags);
+    command.args(["-a", &address.ip().to_string(), "-p", &address.port().to_string()]);
+    command.envs(launch.environment.iter().map(|(name, value)| (name, value)));
     // What it writes by default goes under the directory that it runs in.
-    command.current_dir(directory).stderr(log);
+    command.current_dir(directory).stderr(appended);
     if tied {
         command.arg("--for-parent").stdin(Stdio::piped());
     } else {
         command.stdin(Stdio::null());
     }
-    let output = File::create(directory.join(format!("replica-{}.out", address.port())));
+    let output = File::create(log.with_extension("out"));
     command.stdout(output.expect("the directory is there"));
-    command.spawn().expect("the binary runs")
+    command.spawn().unwrap_or_else(|error| panic!("can't run {command:?}: {error}"))
 }
 
 pub(super) fn signal(process: u32, what: Signal) {
