@@ -2,4 +2,5 @@
 
 pub mod cluster;
 pub mod load;
+pub mod netns;
 pub mod sim;
