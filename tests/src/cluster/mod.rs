@@ -93,11 +93,19 @@ impl Cluster {
     /// # Panics
     /// When it does not become one.
     pub fn start(&mut self, flags: &[&str]) -> SocketAddr {
+        self.start_with(Launch::with_flags(flags))
+    }
+
+    /// The same with more than flags.
+    ///
+    /// # Panics
+    /// When it does not become a voter.
+    pub fn start_with(&mut self, launch: Launch) -> SocketAddr {
         let mut tried = 0;
         loop {
             tried += 1;
             let address = free_address();
-            let mut replica = self.launch(address, Launch::with_flags(flags));
+            let mut replica = self.launch(address, launch.clone());
             match wait_for_voter(&mut replica) {
                 Ok(()) => {
                     self.replicas.push(replica);
@@ -254,8 +262,12 @@ fn wait_for_voter(replica: &mut Replica) -> Result<(), String> {
     })
 }
 
-/// A port that nobody has at the moment.
-fn free_address() -> SocketAddr {
+/// An address on loopback whose port nobody has at the moment.
+///
+/// # Panics
+/// When all ports are taken.
+#[must_use]
+pub fn free_address() -> SocketAddr {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback has ports");
     socket.local_addr().expect("it is bound")
 }

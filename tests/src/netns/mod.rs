@@ -43,7 +43,14 @@ impl Link {
     /// Both directions between two hosts.
     #[must_use]
     pub fn both(one: Ipv4Addr, other: Ipv4Addr) -> [Link; 2] {
-        [Link { from: one, to: other }, Link { from: other, to: one }]
+        let link = Link { from: one, to: other };
+        [link, link.back()]
+    }
+
+    /// The other direction.
+    #[must_use]
+    pub fn back(self) -> Link {
+        Link { from: self.to, to: self.from }
     }
 
     /// All directions between any two of these hosts.
