@@ -29,12 +29,20 @@ const PORTS_TRIED: u32 = 5;
 ///
 /// # Panics
 /// With what `look` said last, when it does not hold within [`PATIENCE`].
-pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub fn wait_for<T>(what: &str, look: impl FnMut() -> Result<T, String>) -> T {
+    wait_for_within(PATIENCE, what, look)
+}
+
+/// The same with another limit, for what takes long.
+///
+/// # Panics
+/// With what `look` said last, when it does not hold within the limit.
+pub fn wait_for_within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + limit;
     loop {
         match look() {
             Ok(found) => return found,
-            Err(why) => assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}: {why}"),
+            Err(why) => assert!(Instant::now() < deadline, "waited {limit:?} for {what}: {why}"),
         }
         std::thread::sleep(POLL_INTERVAL);
     }
@@ -152,7 +160,7 @@ impl Cluster {
     /// When it does not become one.
     pub fn restart_same(&mut self, address: SocketAddr) {
         let replica = self.replica(address);
-        replica.restart_same();
+        replica.begin_restart();
         wait_for_voter(replica).unwrap_or_else(|said| panic!("{said}"));
     }
 
@@ -172,7 +180,7 @@ impl Cluster {
     /// When one does not become one.
     pub fn restart_all_same(&mut self) {
         for replica in &mut self.replicas {
-            replica.restart_same();
+            replica.begin_restart();
         }
         for replica in &mut self.replicas {
             wait_for_voter(replica).unwrap_or_else(|said| panic!("{said}"));

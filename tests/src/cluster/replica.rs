@@ -45,8 +45,11 @@ impl Replica {
         Replica { address, launch, directory: directory.into(), log, log_before, tied, child }
     }
 
-    /// Starts an ended one again with exactly the same flags.
-    pub(super) fn restart_same(&mut self) {
+    /// Starts an ended one again with exactly the same flags, and waits for nothing.
+    ///
+    /// # Panics
+    /// When it still runs.
+    pub fn begin_restart(&mut self) {
         assert!(self.ended().is_some(), "the replica at {} still runs", self.address);
         self.log_before = bytes_of(&self.log);
         self.child = spawn(&self.directory, &self.log, self.address, &self.launch, self.tied);
@@ -59,7 +62,7 @@ impl Replica {
             flags.drain(boot..boot + 2);
         }
         flags.extend(["-b".into(), living.to_string()]);
-        self.restart_same();
+        self.begin_restart();
     }
 
     /// From its next start on it has these environment variables.
