@@ -5,7 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use concoord::wire::client::{Request, Response};
 use concoord::wire::record::Record;
 use concoord::wire::value::Value;
-use concoord::wire::{Ballot, CallId, NodeId, Slot};
+use concoord::wire::{Ballot, CallId, NodeId, ObjectId, Slot};
+use concoord_consensus::io::ClientToken;
+
+use super::history::History;
+use super::objects::{COUNTER, LOCK, Native, Natives, REGISTER};
+use super::operation::{KEYS, Operation, Outcome};
 
 /// Something that must never be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,35 +33,110 @@ impl std::fmt::Display for Violation {
 /// Everything seen so far that later things are compared with.
 #[derive(Debug, Default)]
 pub struct Checks {
-    /// The value of each slot, from whoever decided it first.
-    decided: BTreeMap<Slot, (Value, NodeId)>,
-    /// The hash of the applied state after each slot, from whoever applied it first.
-    states: BTreeMap<Slot, (u64, NodeId)>,
+    /// Per slot from 1, its value, from whoever decided it first.
+    decided: Vec<(Value, NodeId)>,
+    /// Per slot from 1, the hash of the state after it, from whoever applied it first.
+    states: Vec<Option<(u64, NodeId)>>,
     /// The highest ballot on each disk.
     ballots: BTreeMap<NodeId, Ballot>,
-    /// Values that increments returned: each once.
-    returned: BTreeSet<i64>,
-    /// The highest value that any answer showed.
-    seen: i64,
-    /// Requests that reached a replica and were not answered yet: by replica and client, what, in which life, since when.
-    asked: BTreeMap<(NodeId, usize, String), (u64, u64)>,
-    /// Increments that clients asked for.
-    pub issued: u64,
-    /// Increments that were acknowledged.
-    pub acknowledged: u64,
-    /// Queries that were answered.
-    pub queried: u64,
+    /// What queries could have seen so far: after each slot, what each object shows.
+    shown: BTreeSet<(ObjectId, u32, Outcome)>,
+    /// Requests that reached a replica and were not answered yet: in which life of it, and since when.
+    asked: BTreeMap<(NodeId, ClientToken, Asked), (u64, u64)>,
+    /// What clients did and heard.
+    pub history: History,
+    /// How often clients got what.
+    pub answers: Answers,
+}
+
+/// How often clients got an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// Updates acknowledged.
+    pub updates: u64,
+    /// Updates whose outcome the client never learned.
+    pub unknown: u64,
+    /// Linearizable queries answered.
+    pub queries: u64,
+    /// Stale queries answered.
+    pub stale_queries: u64,
+    /// Objects described.
+    pub descriptions: u64,
+    /// Views shown.
+    pub views: u64,
+    /// Sessions opened.
+    pub sessions: u64,
+    /// Sessions that were opened again with the same nonce, and found.
+    pub sessions_found: u64,
+    /// Updates sent again.
+    pub retries: u64,
+    /// Connections opened.
+    pub connections: u64,
+    /// Signs of life sent.
+    pub keep_alives: u64,
+}
+
+impl Answers {
+    /// Name and count of each.
+    #[must_use]
+    pub fn kinds(&self) -> [(&'static str, u64); 11] {
+        [
+            ("updates acknowledged", self.updates),
+            ("updates left unknown", self.unknown),
+            ("queries answered", self.queries),
+            ("stale queries answered", self.stale_queries),
+            ("objects described", self.descriptions),
+            ("views shown", self.views),
+            ("sessions opened", self.sessions),
+            ("sessions found again", self.sessions_found),
+            ("updates sent again", self.retries),
+            ("connections", self.connections),
+            ("keep-alives", self.keep_alives),
+        ]
+    }
+}
+
+/// A request that must be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asked {
+    /// For a session, by its nonce.
+    Session(u128),
+    /// An update.
+    Call(CallId),
+    /// A query or question, by its number.
+    Request(u64),
+}
+
+impl Asked {
+    fn by(request: &Request) -> Option<Asked> {
+        match request {
+            Request::OpenSession { nonce } => Some(Asked::Session(*nonce)),
+            Request::Call { call, .. } => Some(Asked::Call(*call)),
+            Request::Query { request, .. }
+            | Request::Describe { request, .. }
+            | Request::View { request }
+            | Request::Ping { request } => Some(Asked::Request(*request)),
+            Request::KeepAlive { .. } | Request::CloseSession { .. } => None,
+        }
+    }
+
+    fn answered_by(response: &Response) -> Option<Asked> {
+        match response {
+            Response::SessionOpened { nonce, .. } => Some(Asked::Session(*nonce)),
+            Response::Called { call, .. } => Some(Asked::Call(*call)),
+            Response::Queried { request, .. }
+            | Response::Described { request, .. }
+            | Response::View { request, .. }
+            | Response::Pong { request } => Some(Asked::Request(*request)),
+            Response::SessionGone { .. } => None,
+        }
+    }
 }
 
 impl Checks {
     /// A request reached a replica.
-    pub fn asked(&mut self, node: NodeId, life: u64, client: usize, request: &Request, now_us: u64) {
-        let what = match request {
-            Request::OpenSession { nonce } => format!("session {nonce:x}"),
-            Request::Call { call, .. } => format!("call {call}"),
-            Request::Query { request, .. } => format!("query {request}"),
-            _ => return,
-        };
+    pub fn asked(&mut self, node: NodeId, life: u64, client: ClientToken, request: &Request, now_us: u64) {
+        let Some(what) = Asked::by(request) else { return };
         let known = self.asked.entry((node, client, what)).or_insert((life, now_us));
         if known.0 != life {
             *known = (life, now_us);
@@ -64,19 +144,24 @@ impl Checks {
     }
 
     /// A replica answers a request, whether the answer arrives or not.
-    pub fn answered(&mut self, node: NodeId, client: usize, response: &Response) {
-        let what = match response {
-            Response::SessionOpened { nonce, .. } => format!("session {nonce:x}"),
-            Response::Called { call, .. } => format!("call {call}"),
-            Response::Queried { request, .. } => format!("query {request}"),
-            _ => return,
-        };
-        self.asked.remove(&(node, client, what));
+    pub fn answered(&mut self, node: NodeId, client: ClientToken, response: &Response) {
+        if let Some(what) = Asked::answered_by(response) {
+            self.asked.remove(&(node, client, what));
+        }
+    }
+
+    /// A client's connection ended: nothing has to be answered over it.
+    pub fn client_gone(&mut self, node: NodeId, client: ClientToken) {
+        let of_client = (node, client, Asked::Session(0))..=(node, client, Asked::Request(u64::MAX));
+        let gone: Vec<_> = self.asked.range(of_client).map(|(key, _)| *key).collect();
+        for key in gone {
+            self.asked.remove(&key);
+        }
     }
 
     /// What is not answered: by which replica in which life, what, and since when.
-    pub fn unanswered(&self) -> impl Iterator<Item = (NodeId, u64, &str, u64)> {
-        self.asked.iter().map(|((node, _, what), (life, at_us))| (*node, *life, what.as_str(), *at_us))
+    pub fn unanswered(&self) -> impl Iterator<Item = (NodeId, u64, Asked, u64)> {
+        self.asked.iter().map(|((node, _, what), (life, at_us))| (*node, *life, *what, *at_us))
     }
 
     /// A replica knows `slot` as decided with `value`.
@@ -84,7 +169,11 @@ impl Checks {
     /// # Errors
     /// [`Violation`] when another one knows another value.
     pub fn decided(&mut self, node: NodeId, slot: Slot, value: &Value) -> Result<(), Violation> {
-        let (known, first) = self.decided.entry(slot).or_insert_with(|| (value.clone(), node));
+        let index = index_of(slot);
+        if index == self.decided.len() {
+            self.decided.push((value.clone(), node));
+        }
+        let (known, first) = &self.decided[index];
         if known != value {
             let what = format!("slot {slot} is decided as {known:?} by {first:?} and as {value:?} by {node:?}");
             return Err(Violation::new(what));
@@ -92,17 +181,44 @@ impl Checks {
         Ok(())
     }
 
-    /// A replica has applied everything up to `slot`.
+    /// A replica has applied everything up to `slot`, and its objects have come to this.
     ///
     /// # Errors
     /// [`Violation`] when another one came to another state.
-    pub fn applied(&mut self, node: NodeId, slot: Slot, state: u64) -> Result<(), Violation> {
-        let (known, first) = *self.states.entry(slot).or_insert((state, node));
+    pub fn applied(&mut self, node: NodeId, slot: Slot, state: u64, objects: &Natives) -> Result<(), Violation> {
+        let index = index_of(slot);
+        if index >= self.states.len() {
+            self.states.resize(index + 1, None);
+        }
+        let Some((known, first)) = self.states[index] else {
+            self.states[index] = Some((state, node));
+            self.show(objects);
+            return Ok(());
+        };
         if known != state {
             let what = format!("after slot {slot}, {first:?} has state {known:016x} and {node:?} has {state:016x}");
             return Err(Violation::new(what));
         }
         Ok(())
+    }
+
+    /// Notes what queries may see from now on.
+    fn show(&mut self, objects: &Natives) {
+        for (operation, outcome) in shown_by(objects) {
+            self.shown.insert((operation.object(), operation.key().unwrap_or(0), outcome));
+        }
+    }
+
+    /// A stale query was answered: its object must have been so at some time.
+    ///
+    /// # Errors
+    /// [`Violation`] when it never was.
+    pub fn queried_stale(&mut self, operation: Operation, outcome: Outcome) -> Result<(), Violation> {
+        self.answers.stale_queries += 1;
+        if self.shown.contains(&(operation.object(), operation.key().unwrap_or(0), outcome)) {
+            return Ok(());
+        }
+        Err(Violation::new(format!("a stale {operation:?} was answered with {outcome:?}, which it never was")))
     }
 
     /// A record is appended to a disk.
@@ -134,63 +250,41 @@ impl Checks {
         };
     }
 
-    /// The highest value that any answer showed so far: whatever begins now must not see less.
-    #[must_use]
-    pub fn highest_seen(&self) -> i64 {
-        self.seen
-    }
-
-    /// An increment was acknowledged that began when `seen` was the highest value shown.
+    /// All is over: what the objects have come to is the last that is read, and all histories are checked.
     ///
     /// # Errors
-    /// [`Violation`] when its value was returned before, or it goes back in time.
-    pub fn called(&mut self, call: CallId, value: i64, seen: i64) -> Result<(), Violation> {
-        self.acknowledged += 1;
-        if !self.returned.insert(value) {
-            return Err(Violation::new(format!("two increments returned {value}, the second is {call}")));
+    /// [`Violation`] when a history is not one of an object that does one thing after the other.
+    pub fn finished(&mut self, objects: &Natives, now_us: u64) -> Result<(), Violation> {
+        for (operation, outcome) in shown_by(objects) {
+            let read = self.history.invoke(usize::MAX, operation, now_us);
+            self.history.answer(read, outcome, now_us);
         }
-        if value <= seen {
-            return Err(Violation::new(format!("increment {call} returned {value} after {seen} was seen")));
-        }
-        self.see(value)
-    }
-
-    /// A query was answered that began when `seen` was the highest value shown.
-    ///
-    /// # Errors
-    /// [`Violation`] when it goes back in time.
-    pub fn queried(&mut self, value: i64, seen: i64) -> Result<(), Violation> {
-        self.queried += 1;
-        if value < seen {
-            return Err(Violation::new(format!("a query returned {value} after {seen} was seen")));
-        }
-        self.see(value)
-    }
-
-    fn see(&mut self, value: i64) -> Result<(), Violation> {
-        self.seen = self.seen.max(value);
-        if self.seen.cast_unsigned() > self.issued {
-            return Err(Violation::new(format!("{value} was returned, but {} increments were issued", self.issued)));
-        }
-        Ok(())
-    }
-
-    /// All is over and answered: each increment counted once.
-    ///
-    /// # Errors
-    /// [`Violation`] when some were lost or counted twice.
-    pub fn finished(&self, value: i64) -> Result<(), Violation> {
-        if value.cast_unsigned() != self.acknowledged || self.acknowledged != self.issued {
-            let Checks { issued, acknowledged, .. } = self;
-            let what = format!("{issued} increments issued, {acknowledged} acknowledged, and the counter is {value}");
-            return Err(Violation::new(what));
-        }
-        Ok(())
+        self.history.check()
     }
 
     /// How many slots were decided.
     #[must_use]
     pub fn slots(&self) -> u64 {
-        self.decided.last_key_value().map_or(0, |(slot, _)| slot.0)
+        self.decided.len() as u64
     }
+}
+
+/// What each query would show.
+fn shown_by(objects: &Natives) -> Vec<(Operation, Outcome)> {
+    let mut shown = Vec::new();
+    for (id, native) in objects.iter() {
+        match native {
+            Native::Counter(counter) => shown.push((Operation::GetValue, Outcome::Count(counter.getvalue()))),
+            Native::Register(register) => {
+                shown.extend((0..KEYS).map(|key| (Operation::Read { key }, Outcome::Value(register.read(key)))));
+            }
+            Native::Lock(lock) => shown.push((Operation::Holder, Outcome::Holder(lock.holder()))),
+        }
+        debug_assert!([COUNTER, REGISTER, LOCK].contains(&id), "loaded in order");
+    }
+    shown
+}
+
+fn index_of(slot: Slot) -> usize {
+    usize::try_from(slot.0).expect("few slots") - 1
 }

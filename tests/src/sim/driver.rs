@@ -1,13 +1,13 @@
 //! What a node's driver does: inputs in, effects out, on the simulated disk and network.
 
 use concoord::wire::NodeId;
-use concoord::wire::client::Response;
 use concoord::wire::peer::Message;
 use concoord::wire::record::Record;
-use concoord_consensus::io::{ClientToken, Effect, Input, LogPosition};
+use concoord_consensus::io::{Effect, Input, LogPosition};
 
 use super::network::Place;
 use super::node::{Done, Work};
+use super::objects::MODULES;
 use super::world::{Event, World};
 
 impl World {
@@ -17,7 +17,7 @@ impl World {
         if node.paused_until_us > self.now_us {
             return self.postpone(id, input);
         }
-        let now = node.time(self.now_us);
+        let now = node.clock.time(self.now_us);
         let Some(process) = &mut node.process else { return };
         let life = process.life;
         let flushes = !matches!(input, Input::Flush);
@@ -44,10 +44,8 @@ impl World {
             Input::Peer { from, message } => self.schedule(wait, Event::Deliver { from, to: id, message }),
             Input::Tick => self.schedule(wait, Event::Tick { node: id, life }),
             Input::Flush => self.schedule(wait, Event::Flush { node: id, life }),
-            Input::Client { client, request } => {
-                let client = usize::try_from(client.0).expect("few clients");
-                self.schedule(wait, Event::Request { client, to: id, request });
-            }
+            Input::Client { client, request } => self.schedule(wait, Event::Request { over: client, request }),
+            Input::ClientGone { client } => self.schedule(wait, Event::ClientGone { over: client }),
             Input::Durable { position } => {
                 let records = usize::try_from(position.0).expect("few records");
                 self.schedule(wait, Event::Synced { node: id, life, records });
@@ -58,16 +56,36 @@ impl World {
     }
 
     pub(super) fn schedule_tick(&mut self, id: NodeId) {
-        let Some(process) = self.nodes.get(&id).and_then(|node| node.process.as_ref()) else { return };
+        let Some(node) = self.nodes.get(&id) else { return };
+        let Some(process) = &node.process else { return };
         let (deadline, life) = (process.replica.deadline(), process.life);
-        if deadline != u64::MAX && self.ticks.insert(id, deadline) != Some(deadline) {
-            self.schedule(deadline.saturating_sub(self.now_us), Event::Tick { node: id, life });
+        if deadline == u64::MAX || self.ticks.get(&id).is_some_and(|(known, _)| *known == deadline) {
+            return;
         }
+        let at_us = node.clock.when(deadline).max(self.now_us);
+        self.ticks.insert(id, (deadline, at_us));
+        self.schedule(at_us - self.now_us, Event::Tick { node: id, life });
+    }
+
+    /// The clock runs at another rate: the deadline comes at another time.
+    pub(super) fn reschedule_tick(&mut self, id: NodeId) {
+        self.ticks.remove(&id);
+        self.schedule_tick(id);
+    }
+
+    pub(super) fn on_tick(&mut self, id: NodeId) {
+        if self.ticks.get(&id).is_some_and(|(_, at_us)| *at_us == self.now_us) {
+            self.ticks.remove(&id);
+        }
+        self.input(id, Input::Tick);
     }
 
     /// Compares what the node newly knows as decided with what others know.
     pub(super) fn compare(&mut self, id: NodeId) {
         let Some(process) = self.nodes.get(&id).and_then(|node| node.process.as_ref()) else { return };
+        if process.replica.view().id > self.newest_view.id {
+            self.newest_view = process.replica.view().clone();
+        }
         let compared = self.compared.entry(id).or_default();
         while *compared < process.replica.decided() {
             *compared = compared.next();
@@ -96,7 +114,7 @@ impl World {
                             roster.view, roster.leader, roster.decided
                         )
                     });
-                    self.load_object(id);
+                    self.load_objects(id);
                 }
                 Effect::Removed { .. } | Effect::Stopped => ends = true,
             }
@@ -149,8 +167,12 @@ impl World {
     }
 
     pub(super) fn transmit(&mut self, from: NodeId, to: NodeId, message: Message) {
-        for delay in self.network.delays(Place::Node(from), Place::Node(to), &mut self.chance) {
+        let [first, second] = self.network.delays(Place::Node(from), Place::Node(to), self.now_us, &mut self.chance);
+        if let Some(delay) = second {
             self.schedule(delay, Event::Deliver { from, to, message: message.clone() });
+        }
+        if let Some(delay) = first {
+            self.schedule(delay, Event::Deliver { from, to, message });
         }
     }
 
@@ -173,38 +195,29 @@ impl World {
         match done {
             Done::Applied(applied) => {
                 let state = process.application.state_hash();
-                if let Err(violation) = self.checks.applied(id, applied.slot, state) {
+                if let Err(violation) = self.checks.applied(id, applied.slot, state, process.application.objects()) {
                     self.violation.get_or_insert(violation);
                 }
-                self.loaded |= !applied.loaded.is_empty();
+                self.loaded |= process.application.objects().iter().count() == MODULES.len();
                 self.input(id, Input::Applied(applied));
             }
             Done::Response(client, response) => self.respond(id, client, response),
         }
     }
 
-    /// The first leader loads the counter, as the first replica's driver does.
-    pub(super) fn load_object(&mut self, id: NodeId) {
+    /// The first leader loads the objects, as the first replica's driver does.
+    pub(super) fn load_objects(&mut self, id: NodeId) {
         let leads = self.nodes[&id].process.as_ref().is_some_and(|process| process.replica.is_leader());
         if leads && !self.loaded {
-            let now = self.nodes[&id].time(self.now_us);
             let node = self.nodes.get_mut(&id).expect("a node that runs");
+            let now = node.clock.time(self.now_us);
+            let process = node.process.as_mut().expect("it leads");
             let mut effects = Vec::new();
-            let load = Input::Load {
-                name: "counter".into(),
-                module: b"counter".as_slice().into(),
-                arguments: [].as_slice().into(),
-            };
-            node.process.as_mut().expect("it leads").replica.step(now, load, &mut effects);
+            for name in MODULES {
+                let (module, arguments) = (name.as_bytes().into(), [].as_slice().into());
+                process.replica.step(now, Input::Load { name: name.into(), module, arguments }, &mut effects);
+            }
             self.carry_out(id, effects);
-        }
-    }
-
-    pub(super) fn respond(&mut self, id: NodeId, client: ClientToken, response: Response) {
-        let client = usize::try_from(client.0).expect("few clients");
-        self.checks.answered(id, client, &response);
-        for delay in self.network.delays(Place::Node(id), Place::Client(client), &mut self.chance) {
-            self.schedule(delay, Event::Response { client, response: response.clone() });
         }
     }
 }

@@ -9,12 +9,15 @@ use concoord_consensus::Timing;
 use concoord_consensus::io::{Input, JoinToken};
 
 use super::checks::Violation;
+use super::coverage::Kind;
 use super::network::Place;
 use super::node::Node;
 use super::world::{Event, PORT_FIRST, World, address};
 
-const CLUSTER: ClusterId = ClusterId(7);
+pub(super) const CLUSTER: ClusterId = ClusterId(7);
 const JOIN_RETRY_US: u64 = 100_000;
+/// How long a new replica takes to ask where it was sent.
+const REDIRECTED_US: u64 = 1_000;
 /// How long a driver waits for a stop to be handed over.
 const STOP_WAIT_US: u64 = 3_000_000;
 
@@ -38,15 +41,23 @@ impl World {
         let id = self.new_id();
         let genesis = View { id: ViewId(1), members: BTreeMap::new() };
         self.nodes.insert(id, Node::new(id, number, genesis));
-        self.schedule(delay_us, Event::Join { node: id, at: 0 });
+        self.join_later(id, 0, delay_us);
     }
 
-    pub(super) fn on_join(&mut self, id: NodeId, at: usize) {
-        if self.nodes[&id].process.is_some() || self.nodes[&id].gone {
+    /// The next attempt of a new replica to join, instead of any that was to come.
+    fn join_later(&mut self, node: NodeId, at: usize, delay_us: u64) {
+        let attempt = self.attempts.entry(node).or_default();
+        *attempt += 1;
+        let attempt = *attempt;
+        self.schedule(delay_us, Event::Join { node, at, attempt });
+    }
+
+    pub(super) fn on_join(&mut self, id: NodeId, at: usize, attempt: u64) {
+        let node = &self.nodes[&id];
+        if node.process.is_some() || node.gone || self.attempts.get(&id) != Some(&attempt) {
             return;
         }
-        let again = (at + 1) % self.addresses;
-        self.schedule(JOIN_RETRY_US, Event::Join { node: id, at: again });
+        self.join_later(id, (at + 1) % self.addresses, JOIN_RETRY_US);
         let Some(asked) = self.running_at(at) else { return };
         let both_ways = self.network.passes(Place::Node(id), Place::Node(asked))
             && self.network.passes(Place::Node(asked), Place::Node(id));
@@ -75,12 +86,12 @@ impl World {
         match reply {
             JoinReply::Accepted(welcome) => {
                 node.genesis = welcome.genesis;
-                self.faults.coverage.joined += 1;
+                self.faults.coverage.count(Kind::Join);
                 self.start(id, welcome.members.into_iter().map(|(id, _)| id).collect());
             }
             JoinReply::Redirect { leader } => {
                 let at = usize::from(leader.port() - PORT_FIRST);
-                self.schedule(1_000, Event::Join { node: id, at });
+                self.join_later(id, at, REDIRECTED_US);
             }
             JoinReply::Retry(_) => {}
             JoinReply::Refused(why) => {
@@ -104,10 +115,10 @@ impl World {
 
     pub(super) fn restart(&mut self, id: NodeId) {
         let node = &self.nodes[&id];
-        if node.process.is_some() || node.gone {
+        if node.process.is_some() || node.gone || self.down_for_good.contains(&id) {
             return;
         }
-        let contacts = self.newest_view().members.into_keys().collect();
+        let contacts = self.newest_view.members.keys().copied().collect();
         self.start(id, contacts);
     }
 
@@ -139,6 +150,7 @@ impl World {
         let kept = usize::try_from(self.chance.between(0, 3)).expect("few");
         let node = self.nodes.get_mut(&id).expect("a node that runs");
         node.crash(kept);
+        self.ticks.remove(&id);
         self.checks.crashed(id, &node.disk);
         if node.disk.is_empty() {
             // It had not even written down who it is: it starts as somebody else.

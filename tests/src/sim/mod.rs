@@ -1,29 +1,52 @@
 //! A simulation of whole clusters in one thread: the production replica and application, a simulated network, disk and
 //! clock, and clients that retry. Everything is drawn from one seed, so a run is replayed by its number.
 //!
-//! | file         | role                                                              |
-//! |--------------|-------------------------------------------------------------------|
-//! | `world.rs`   | the event queue, and how a run begins and ends                    |
-//! | `driver.rs`  | what a node's driver does with inputs and effects                 |
-//! | `node.rs`    | one replica's machine: disk, held sends, application queue        |
-//! | `lives.rs`   | how nodes join, start, crash and leave                            |
-//! | `network.rs` | who hears whom, when, how often                                   |
-//! | `client.rs`  | clients that open sessions, call, query, retry and redirect       |
-//! | `callers.rs` | clients on the network                                            |
-//! | `faults.rs`  | what goes wrong, and when                                         |
-//! | `checks.rs`  | what must hold whatever goes wrong                                |
-//! | `objects.rs` | the counter, run natively                                         |
+//! | file               | role                                                              |
+//! |--------------------|-------------------------------------------------------------------|
+//! | `world.rs`         | what there is, and what happens at each event                     |
+//! | `queue.rs`         | events in order                                                   |
+//! | `phases.rs`        | how a run goes: safety under faults, then liveness of a majority  |
+//! | `driver.rs`        | what a node's driver does with inputs and effects                 |
+//! | `node.rs`          | one replica's machine: disk, held sends, application queue        |
+//! | `clock.rs`         | its clocks                                                        |
+//! | `lives.rs`         | how nodes join, start, crash and leave                            |
+//! | `network.rs`       | who hears whom, when, how often                                   |
+//! | `shapes.rs`        | partitions and partial connectivity                               |
+//! | `faults.rs`        | what goes wrong, and when                                         |
+//! | `coverage.rs`      | how often each kind of fault came up                              |
+//! | `client.rs`        | clients: sessions, calls in flight, retries                       |
+//! | `wishes.rs`        | what a client does next                                           |
+//! | `questions.rs`     | queries, descriptions and views, asked of any replica             |
+//! | `line.rs`          | a client's way to a replica                                       |
+//! | `callers.rs`       | clients on the network                                            |
+//! | `objects.rs`       | counter, register and lock, run natively                          |
+//! | `operation.rs`     | what clients ask of them                                          |
+//! | `checks.rs`        | what must hold whatever goes wrong                                |
+//! | `history.rs`       | what clients did and heard                                        |
+//! | `linearizability/` | whether a history is one of an object that does one thing at a time |
 
-mod callers;
+pub mod callers;
 pub mod checks;
 pub mod client;
+pub mod clock;
+pub mod coverage;
 mod driver;
 pub mod faults;
+pub mod history;
+mod line;
+pub mod linearizability;
 mod lives;
 pub mod network;
 pub mod node;
 pub mod objects;
+pub mod operation;
+mod phases;
+mod questions;
+mod queue;
 pub mod random;
+mod shapes;
+mod wishes;
 pub mod world;
 
-pub use world::{FAULTS_MIN, Report, Violation, run, tell};
+pub use phases::FAULTS_MIN;
+pub use world::{Report, SLOTS_WANTED, Violation, run, tell};

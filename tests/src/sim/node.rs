@@ -8,10 +8,11 @@ use concoord::wire::member::View;
 use concoord::wire::peer::Message;
 use concoord::wire::record::Record;
 use concoord::wire::{ClusterId, NodeId, Slot};
-use concoord_consensus::io::{Applied, ClientToken, Effect, LogPosition, Query, Time};
+use concoord_consensus::io::{Applied, ClientToken, Effect, LogPosition, Query};
 use concoord_consensus::{Application, Config, Replica, Timing};
 
-use super::objects::Counters;
+use super::clock::Clock;
+use super::objects::Natives;
 
 /// A replica's process and machine.
 #[derive(Debug)]
@@ -30,8 +31,8 @@ pub struct Node {
     pub genesis: View,
     /// Until when it does nothing.
     pub paused_until_us: u64,
-    /// Microseconds that its wall clock is ahead.
-    pub wall_ahead_us: u64,
+    /// Its clocks.
+    pub clock: Clock,
     /// An operator asked it to stop, and it has not left yet.
     pub stopping: bool,
     /// It left the cluster for good, by wish or eviction.
@@ -46,7 +47,7 @@ pub struct Process {
     /// The production replica.
     pub replica: Replica,
     /// The production application.
-    pub application: Application<Counters>,
+    pub application: Application<Natives>,
     /// What the application has not done yet.
     pub queue: VecDeque<Work>,
     /// Sends that wait for the disk.
@@ -87,16 +88,10 @@ impl Node {
             synced: 0,
             genesis,
             paused_until_us: 0,
-            wall_ahead_us: 0,
+            clock: Clock::new(),
             stopping: false,
             gone: false,
         }
-    }
-
-    /// What its clocks show at `now_us`.
-    #[must_use]
-    pub fn time(&self, now_us: u64) -> Time {
-        Time { monotonic_us: now_us, wall_us: 1_700_000_000_000_000 + now_us + self.wall_ahead_us }
     }
 
     /// Starts the process, from the disk where it holds something. Gives the first effects.
@@ -110,7 +105,8 @@ impl Node {
         now_us: u64,
     ) -> Vec<Effect> {
         let config = Config { cluster, node: self.id, genesis: self.genesis.clone(), contacts, timing, seed };
-        let now = self.time(now_us);
+        self.clock.restart(now_us);
+        let now = self.clock.time(now_us);
         let mut effects = Vec::new();
         let replica = if self.disk.is_empty() {
             Replica::new(config, now)
@@ -122,7 +118,7 @@ impl Node {
         self.process = Some(Process {
             life,
             replica,
-            application: Application::new(cluster, Counters::default()),
+            application: Application::new(cluster, Natives::default()),
             queue: VecDeque::new(),
             held: Vec::new(),
             durable,
@@ -151,7 +147,7 @@ impl Process {
     /// Does the next piece of work.
     ///
     /// # Panics
-    /// When the host can't run the counter, which it always can.
+    /// When the host can't run an object, which it always can.
     pub fn work(&mut self) -> Option<Done> {
         Some(match self.queue.pop_front()? {
             Work::Apply(slot, batch, replies) => {
@@ -159,7 +155,7 @@ impl Process {
             }
             Work::Query(query) => {
                 let client = query.client;
-                Done::Response(client, self.application.query(query).expect("the counter runs here"))
+                Done::Response(client, self.application.query(query).expect("every object runs here"))
             }
             Work::Describe(client, request, name) => {
                 Done::Response(client, self.application.describe(request, name.as_deref()))

@@ -1,24 +1,107 @@
-//! The counter, run natively behind the trait that the executor implements with Wasm.
+//! The objects of the simulation, run natively behind the trait that the executor implements with Wasm.
+//!
+//! The bytes of a module are the name of the object that it stands for: see [`MODULES`].
+
+mod lock;
+mod register;
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use concoord::Object as _;
+use concoord::Object;
 use concoord::wire::abi::{Invocation, Outcome, Trigger};
 use concoord::wire::{ObjectId, codec};
 use concoord_consensus::objects::{Accept, Fault, Objects};
 use concoord_object_counter::Counter;
 
-/// Counters; whatever module is loaded, it is a counter.
-#[derive(Debug, Default)]
-pub struct Counters {
-    counters: BTreeMap<ObjectId, Counter>,
+pub use lock::{Grant, Lock};
+pub use register::Register;
+
+/// The objects of a cluster: each module's bytes are also its object's name. They are loaded in this order, so their
+/// ids are 1, 2 and 3.
+pub const MODULES: [&str; 3] = ["counter", "register", "lock"];
+/// The id of the counter.
+pub const COUNTER: ObjectId = ObjectId(1);
+/// The id of the register map.
+pub const REGISTER: ObjectId = ObjectId(2);
+/// The id of the lock.
+pub const LOCK: ObjectId = ObjectId(3);
+
+/// One object.
+#[derive(Debug)]
+pub enum Native {
+    /// The standard counter.
+    Counter(Counter),
+    /// A map of registers.
+    Register(Register),
+    /// A try-lock.
+    Lock(Lock),
 }
 
-impl Objects for Counters {
-    fn load(&mut self, object: ObjectId, _module: &[u8]) -> Result<Bytes, Fault> {
-        self.counters.insert(object, Counter::default());
-        Ok(codec::to_bytes(&Counter::interface()).into())
+/// Runs one expression on whichever object it is.
+macro_rules! with {
+    ($native:expr, $object:ident => $run:expr) => {
+        match $native {
+            Native::Counter($object) => $run,
+            Native::Register($object) => $run,
+            Native::Lock($object) => $run,
+        }
+    };
+}
+
+impl Native {
+    /// The object that a module stands for, as it starts, and its encoded interface.
+    ///
+    /// # Errors
+    /// [`Fault::Refused`] for any other module.
+    pub fn load(module: &[u8]) -> Result<(Native, Bytes), Fault> {
+        Ok(match module {
+            b"counter" => (Native::Counter(Counter::default()), interface::<Counter>()),
+            b"register" => (Native::Register(Register::default()), interface::<Register>()),
+            b"lock" => (Native::Lock(Lock::default()), interface::<Lock>()),
+            other => return Err(Fault::Refused(format!("no object is called {:?}", String::from_utf8_lossy(other)))),
+        })
+    }
+
+    /// The whole state, encoded.
+    #[must_use]
+    pub fn export(&self) -> Vec<u8> {
+        with!(self, object => object.export())
+    }
+
+    /// Takes over an exported state.
+    ///
+    /// # Errors
+    /// [`Fault::Host`] when the state is not one of this object.
+    pub fn import(&mut self, state: &[u8]) -> Result<(), Fault> {
+        match self {
+            Native::Counter(object) => Counter::import(state).map(|imported| *object = imported),
+            Native::Register(object) => Register::import(state).map(|imported| *object = imported),
+            Native::Lock(object) => Lock::import(state).map(|imported| *object = imported),
+        }
+        .map_err(Fault::Host)
+    }
+
+    fn dispatch(&mut self, invocation: &Invocation<'_>, arguments: &[u8]) -> Outcome {
+        with!(self, object => object.dispatch(invocation, arguments))
+    }
+}
+
+fn interface<T: Object>() -> Bytes {
+    codec::to_bytes(&T::interface()).into()
+}
+
+/// All objects of one replica.
+#[derive(Debug, Default)]
+pub struct Natives {
+    objects: BTreeMap<ObjectId, Native>,
+}
+
+impl Objects for Natives {
+    fn load(&mut self, object: ObjectId, module: &[u8]) -> Result<Bytes, Fault> {
+        let (native, interface) = Native::load(module)?;
+        self.objects.insert(object, native);
+        Ok(interface)
     }
 
     fn invoke(
@@ -28,49 +111,45 @@ impl Objects for Counters {
         arguments: &[u8],
         accept: Accept,
     ) -> Result<Outcome, Fault> {
-        let counter = self.counters.get_mut(&object).ok_or_else(|| Fault::Host("no such counter".into()))?;
+        let native = self.object(object)?;
         if invocation.trigger == Trigger::Init {
             return Ok(Outcome::default());
         }
-        let before = counter.export();
-        let outcome = counter.dispatch(invocation, arguments);
+        let before = native.export();
+        let outcome = native.dispatch(invocation, arguments);
         if let Err(why) = accept(&outcome) {
-            *counter = Counter::import(&before).map_err(Fault::Host)?;
+            native.import(&before)?;
             return Err(Fault::Misbehaved(why));
         }
         Ok(outcome)
     }
 
     fn query(&mut self, object: ObjectId, invocation: &Invocation<'_>, arguments: &[u8]) -> Result<Outcome, Fault> {
-        let counter = self.counters.get_mut(&object).ok_or_else(|| Fault::Host("no such counter".into()))?;
-        Ok(counter.dispatch(invocation, arguments))
+        Ok(self.object(object)?.dispatch(invocation, arguments))
     }
 
     fn remove(&mut self, object: ObjectId) {
-        self.counters.remove(&object);
+        self.objects.remove(&object);
     }
 
-    fn snapshot(&mut self, object: ObjectId) -> Result<Vec<u8>, Fault> {
-        let counter = self.counters.get(&object).ok_or_else(|| Fault::Host("no such counter".into()))?;
-        Ok(counter.export())
-    }
-
-    fn restore(&mut self, object: ObjectId, module: &[u8], state: &[u8]) -> Result<Bytes, Fault> {
-        let counter = Counter::import(state).map_err(Fault::Refused)?;
-        let interface = self.load(object, module)?;
-        self.counters.insert(object, counter);
-        Ok(interface)
-    }
-
+    /// FNV-1a over the exported state.
     fn state_hash(&mut self, object: ObjectId) -> Option<u64> {
-        self.counters.get(&object).map(|counter| counter.getvalue().cast_unsigned())
+        let state = self.objects.get(&object)?.export();
+        Some(
+            state.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+            }),
+        )
     }
 }
 
-impl Counters {
-    /// The value of the only counter.
-    #[must_use]
-    pub fn value(&self) -> i64 {
-        self.counters.values().next().map_or(0, Counter::getvalue)
+impl Natives {
+    fn object(&mut self, object: ObjectId) -> Result<&mut Native, Fault> {
+        self.objects.get_mut(&object).ok_or_else(|| Fault::Host(format!("no object {object}")))
+    }
+
+    /// All objects, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (ObjectId, &Native)> {
+        self.objects.iter().map(|(id, native)| (*id, native))
     }
 }

@@ -21,7 +21,7 @@ impl Chance {
 
     /// True in `percent` of 100 cases.
     pub fn percent(&mut self, percent: u64) -> bool {
-        self.between(1, 100) <= percent
+        percent > 0 && self.between(1, 100) <= percent
     }
 
     /// One of `items`.
@@ -31,6 +31,14 @@ impl Chance {
         }
         let last = items.len() as u64 - 1;
         Some(items[usize::try_from(self.between(0, last)).expect("an index")])
+    }
+
+    /// Puts `items` into any order, each as likely as any other.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            let other = usize::try_from(self.between(0, last as u64)).expect("an index");
+            items.swap(last, other);
+        }
     }
 
     /// Any number.
