@@ -17,7 +17,7 @@ use super::operation::{Operation, Outcome};
 use super::questions::Questions;
 use super::wishes::{Wish, Wishes};
 
-/// Updates of one client in flight.
+/// Updates of one client in flight, and questions.
 const WINDOW: usize = 8;
 /// After how long an unanswered request is sent again.
 pub(super) const PATIENCE_MIN_US: u64 = 120_000;
@@ -101,7 +101,7 @@ impl Client {
     /// Whether everything it wanted is answered.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.is_done && self.calls.is_empty() && self.control.is_none() && self.questions.is_empty()
+        self.is_done && self.calls.is_empty() && self.control.is_none() && self.questions.len() == 0
     }
 
     /// When it acts next.
@@ -109,9 +109,14 @@ impl Client {
     pub fn wakes_at_us(&self) -> u64 {
         let again = self.calls.values().map(|call| call.due.due_us).chain(self.control.map(|due| due.due_us));
         let again = again.chain(self.questions.due_us()).min().unwrap_or(u64::MAX);
-        let may_begin = !self.is_done && self.calls.len() < WINDOW && matches!(self.session, Session::Open { .. });
+        let may_begin = !self.is_done && self.may_begin();
         let opens = self.control.is_none() && !matches!(self.session, Session::Open { .. });
         if may_begin || opens { again.min(self.begins_at_us) } else { again }
+    }
+
+    fn may_begin(&self) -> bool {
+        let has_room = self.calls.len() < WINDOW && self.questions.len() < WINDOW;
+        has_room && matches!(self.session, Session::Open { .. })
     }
 
     /// Its time has come: what is unanswered is sent again, and more is begun.
@@ -134,7 +139,7 @@ impl Client {
     fn begin_some(&mut self, at: &mut Surroundings<'_>) {
         let more = if at.chance.percent(25) { at.chance.between(1, 5) } else { 0 };
         for _ in 0..=more {
-            if !matches!(self.session, Session::Open { .. }) || self.calls.len() >= WINDOW {
+            if !self.may_begin() {
                 break;
             }
             self.begin(at);

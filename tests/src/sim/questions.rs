@@ -50,8 +50,9 @@ impl Questions {
         Questions { client, line: Line::new(client, client), open: BTreeMap::new(), last: 0 }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty()
+    /// How many are not answered.
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
     }
 
     /// When the first is to be sent again.

@@ -55,6 +55,10 @@ pub trait Model {
 
     /// The state after an operation, if it may give this outcome; `None` for the outcome stands for any.
     fn step(state: &Self::State, operation: &Self::Operation, outcome: Option<&Self::Outcome>) -> Option<Self::State>;
+
+    /// Whether an operation with this outcome leaves every state as it is. Such a one is put into the order as soon as it
+    /// fits: whatever comes after it may come after it there as well.
+    fn changes_nothing(operation: &Self::Operation, outcome: &Self::Outcome) -> bool;
 }
 
 /// Why a history is not accepted.

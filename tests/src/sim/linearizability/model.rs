@@ -29,6 +29,10 @@ impl Model for RegisterModel {
         };
         outcome.is_none_or(|outcome| *outcome == answer).then_some(after)
     }
+
+    fn changes_nothing(operation: &Operation, outcome: &Outcome) -> bool {
+        operation.is_query() || changed_nothing(outcome)
+    }
 }
 
 /// The lock: the last token, and who holds it.
@@ -63,6 +67,10 @@ impl Model for LockModel {
         };
         outcome.is_none_or(|outcome| *outcome == answer).then_some(after)
     }
+
+    fn changes_nothing(operation: &Operation, outcome: &Outcome) -> bool {
+        operation.is_query() || changed_nothing(outcome)
+    }
 }
 
 /// The counter.
@@ -86,4 +94,13 @@ impl Model for CounterModel {
         };
         outcome.is_none_or(|outcome| *outcome == Outcome::Count(after)).then_some(after)
     }
+
+    fn changes_nothing(operation: &Operation, outcome: &Outcome) -> bool {
+        operation.is_query() || changed_nothing(outcome)
+    }
+}
+
+/// Whether the outcome itself says that nothing changed: a comparison that failed, a lock that was taken.
+fn changed_nothing(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Whether(false) | Outcome::Token(None))
 }

@@ -39,10 +39,13 @@ struct Search<'a, M: Model> {
     ends: Vec<usize>,
     first: usize,
     /// Per operation with an unknown outcome: the one before it that asked the same and ended with it. Either may stand
-    /// for the other, so the earlier one goes first.
+    /// for the other, so the earlier one goes first, and where it is skipped the later one is too.
     twins: Vec<Option<usize>>,
     /// Which operations are in the order, as bits.
     taken: Vec<u64>,
+    /// Which of them are in it as skipped.
+    skipped: Vec<u64>,
+    may_skip: bool,
     /// Answered operations that are not in the order.
     left: usize,
     /// What was tried: operations taken, and the state that they led to.
@@ -79,6 +82,8 @@ impl<'a, M: Model> Search<'a, M> {
             first: if count > 0 { 0 } else { NONE },
             twins: twins(entries),
             taken: vec![0; entries.len().div_ceil(64)],
+            skipped: vec![0; entries.len().div_ceil(64)],
+            may_skip: entries.iter().any(|entry| entry.outcome.is_none() && entry.ended != NEVER),
             left: entries.iter().filter(|entry| entry.outcome.is_some()).count(),
             tried: HashSet::new(),
             order: Vec::new(),
@@ -107,7 +112,14 @@ impl<'a, M: Model> Search<'a, M> {
                 continue;
             }
             self.note_blocked(index);
-            let Some((last, chosen)) = self.put_back() else { return Err(self.furthest) };
+            // What changes nothing was put where it fits first: to put it elsewhere does not help.
+            let undone = loop {
+                match self.put_back() {
+                    Some((last, _)) if self.changes_nothing(last) => {}
+                    undone => break undone,
+                }
+            };
+            let Some((last, chosen)) = undone else { return Err(self.furthest) };
             // What comes after this choice: the other one, or to leave the operation for later.
             (event, choice) = match chosen {
                 Choice::Applied if self.may_be_skipped(last) => (self.begins[last], Choice::Skipped),
@@ -123,21 +135,29 @@ impl<'a, M: Model> Search<'a, M> {
         self.entries[index].outcome.is_none() && self.ends[index] != NONE
     }
 
+    fn changes_nothing(&self, index: usize) -> bool {
+        let entry = &self.entries[index];
+        entry.outcome.as_ref().is_some_and(|outcome| M::changes_nothing(&entry.operation, outcome))
+    }
+
     /// Puts an operation into the order, as chosen or, where that leads nowhere new, skipped.
     fn take(&mut self, index: usize, choice: Choice) -> bool {
         let entry = &self.entries[index];
-        let goes_first = self.twins[index].is_none_or(|twin| self.is_taken(twin));
+        let twin = self.twins[index];
+        if twin.is_some_and(|twin| !is_set(&self.taken, twin)) {
+            return false;
+        }
         if choice == Choice::Applied
-            && goes_first
+            && twin.is_none_or(|twin| !is_set(&self.skipped, twin))
             && let Some(after) = M::step(&self.state, &entry.operation, entry.outcome.as_ref())
-            && self.is_new(index, &after)
+            && self.is_new(index, Choice::Applied, &after)
         {
             self.put(index, Choice::Applied, after);
             return true;
         }
         if self.may_be_skipped(index) {
             let after = self.state.clone();
-            if self.is_new(index, &after) {
+            if self.is_new(index, Choice::Skipped, &after) {
                 self.put(index, Choice::Skipped, after);
                 return true;
             }
@@ -145,18 +165,26 @@ impl<'a, M: Model> Search<'a, M> {
         false
     }
 
-    fn is_taken(&self, index: usize) -> bool {
-        self.taken[index / 64] & 1 << (index % 64) != 0
-    }
-
-    fn is_new(&mut self, index: usize, after: &M::State) -> bool {
-        let mut taken = self.taken.clone();
-        taken[index / 64] |= 1 << (index % 64);
+    /// What may follow depends on what is taken, on what of it was skipped, and on the state.
+    fn is_new(&mut self, index: usize, choice: Choice, after: &M::State) -> bool {
+        let words = self.taken.len();
+        let mut taken = Vec::with_capacity(words * if self.may_skip { 2 } else { 1 });
+        taken.extend_from_slice(&self.taken);
+        set(&mut taken, index);
+        if self.may_skip {
+            taken.extend_from_slice(&self.skipped);
+            if choice == Choice::Skipped {
+                set(&mut taken[words..], index);
+            }
+        }
         self.tried.insert((taken, after.clone()))
     }
 
     fn put(&mut self, index: usize, choice: Choice, after: M::State) {
-        self.taken[index / 64] |= 1 << (index % 64);
+        set(&mut self.taken, index);
+        if choice == Choice::Skipped {
+            set(&mut self.skipped, index);
+        }
         self.left -= usize::from(self.entries[index].outcome.is_some());
         let before = std::mem::replace(&mut self.state, after);
         self.order.push((index, choice, before));
@@ -168,7 +196,9 @@ impl<'a, M: Model> Search<'a, M> {
     fn put_back(&mut self) -> Option<(usize, Choice)> {
         let (index, choice, before) = self.order.pop()?;
         self.state = before;
-        self.taken[index / 64] &= !(1 << (index % 64));
+        for bits in [&mut self.taken, &mut self.skipped] {
+            bits[index / 64] &= !(1 << (index % 64));
+        }
         self.left += usize::from(self.entries[index].outcome.is_some());
         for event in [self.ends[index], self.begins[index]] {
             self.relink(event);
@@ -214,6 +244,14 @@ impl<'a, M: Model> Search<'a, M> {
             self.furthest = Refusal::Impossible { fitted: self.order.len(), blocked: index, state };
         }
     }
+}
+
+fn set(bits: &mut [u64], index: usize) {
+    bits[index / 64] |= 1 << (index % 64);
+}
+
+fn is_set(bits: &[u64], index: usize) -> bool {
+    bits[index / 64] & 1 << (index % 64) != 0
 }
 
 /// For each operation with an unknown outcome, the last one invoked before it that can't be told from it.

@@ -162,7 +162,7 @@ where
         let answers = all_outcomes();
         let mut possible = answers.into_iter().filter(|answer| M::step(&state, &operation, Some(answer)).is_some());
         let outcome = possible.next().expect("every operation has an answer");
-        let is_unknown = chance.percent(20);
+        let is_unknown = chance.percent(30);
         if !(is_unknown && chance.percent(50)) {
             state = M::step(&state, &operation, Some(&outcome)).expect("it was possible");
         }
@@ -177,7 +177,19 @@ where
         }
     }
     order(&mut history);
+    if chance.percent(50) {
+        end_together(&mut history);
+    }
     history
+}
+
+/// What is unknown and ends, ends with the last of them: as where a session is lost with all its calls.
+fn end_together(history: &mut [Op]) {
+    let ends = |entry: &Op| entry.outcome.is_none() && entry.ended != NEVER;
+    let last = history.iter().filter(|entry| ends(entry)).map(|entry| entry.ended).max();
+    for entry in history.iter_mut().filter(|entry| ends(entry)) {
+        entry.ended = last.expect("there is one");
+    }
 }
 
 /// Gives each beginning and end a place of its own.
