@@ -208,7 +208,7 @@ fn order(history: &mut [Op]) {
 }
 
 fn all_outcomes() -> Vec<Outcome> {
-    let numbers = 0..8;
+    let numbers = 0..8_u64;
     let grants = (1..4).flat_map(|owner| (1..8).map(move |token| Outcome::Holder(Some(Grant { owner, token }))));
     let mut all = vec![Outcome::Done, Outcome::Whether(true), Outcome::Whether(false)];
     all.extend([Outcome::Value(None), Outcome::Token(None), Outcome::Holder(None)]);
@@ -221,7 +221,7 @@ fn all_outcomes() -> Vec<Outcome> {
 
 const RANDOM_HISTORIES: u64 = 20_000;
 
-/// How many of the random histories were good, and how many bad.
+/// Asks all checkers about random histories, of which enough are good and enough are bad.
 fn compare<M>(draw: fn(&mut Chance) -> Operation, lie: fn(&mut Chance) -> Outcome, also: fn(&[Op], bool))
 where
     M: Model<Operation = Operation, Outcome = Outcome>,
