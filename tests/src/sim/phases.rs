@@ -18,6 +18,10 @@ pub const FAULTS_MIN: u64 = 5;
 /// How long a cluster whose majority is healed may take until every client has its answers and every member of the
 /// majority all slots.
 const CONVERGE_US: u64 = 20_000_000;
+/// How long after faults ended everything that they set off may go on: pauses, late messages, campaigns.
+const SETTLES_US: u64 = 1_200_000;
+/// How long a run goes on after faults ended, at least: long enough to see whether it settled.
+const LASTS_US: u64 = 2_000_000;
 /// How long a running replica may leave a request without an answer.
 const ANSWER_US: u64 = 2_500_000;
 /// More events than any run that gets anywhere has.
@@ -62,8 +66,12 @@ impl World {
                 None if self.faults_are_over() => self.heal(),
                 None => {}
                 Some(since_us) => {
-                    if events % EVENTS_PER_LOOK == 0 && self.is_over() {
+                    let lasted = self.now_us > since_us + LASTS_US;
+                    if lasted && events % EVENTS_PER_LOOK == 0 && self.is_over() {
                         return self.finish();
+                    }
+                    if events % EVENTS_PER_LOOK == 0 {
+                        self.look_for_leaders();
                     }
                     if self.now_us > since_us + CONVERGE_US {
                         return Err(Violation::new(format!("no convergence in time: {}", self.state())));
@@ -186,6 +194,33 @@ impl World {
         });
         let view = &self.newest_view;
         all_know && view.voters().count() == view.members.len()
+    }
+
+    fn look_for_leaders(&mut self) {
+        let leads = |node: &Node| {
+            let replica = &node.process.as_ref()?.replica;
+            (replica.is_leader() && replica.view().id == self.newest_view.id).then(|| (node.id, replica.view().id))
+        };
+        let leaders: Vec<(NodeId, ViewId)> = self.nodes.values().filter_map(leads).collect();
+        for (leader, view) in leaders {
+            self.leads_on(leader, view);
+        }
+    }
+
+    /// A replica says that it leads. Once faults are over for a while, nobody has a reason to depose a leader: it has a
+    /// majority, and only another view has another leader.
+    fn leads_on(&mut self, leader: NodeId, view: ViewId) {
+        if self.healing_since_us.is_none_or(|since_us| self.now_us < since_us + SETTLES_US) {
+            return;
+        }
+        let settled = self.settled_leader.get_or_insert((view, leader));
+        if settled.0 < view {
+            *settled = (view, leader);
+        }
+        if settled.0 == view && settled.1 != leader {
+            let what = format!("{leader:?} deposed {:?} in view {view}, without any fault", settled.1);
+            self.violation.get_or_insert(Violation::new(what));
+        }
     }
 
     fn finish(&mut self) -> Result<(), Violation> {

@@ -103,6 +103,8 @@ pub struct World {
     pub(super) loaded: bool,
     /// Since when faults are over, once they are.
     pub(super) healing_since_us: Option<u64>,
+    /// Who led in which view when all had settled.
+    pub(super) settled_leader: Option<(ViewId, NodeId)>,
     /// Members that stay as they are in the liveness phase: down, or cut off.
     pub(super) lost_for_good: BTreeSet<NodeId>,
     /// Those of them that stay down.
@@ -178,6 +180,7 @@ impl World {
             violation: None,
             loaded: false,
             healing_since_us: None,
+            settled_leader: None,
             lost_for_good: BTreeSet::new(),
             down_for_good: BTreeSet::new(),
             told: false,
