@@ -4,10 +4,16 @@ use super::{Entry, Model};
 
 /// Whether any order of the operations that respects their ends explains every outcome.
 pub(super) fn check<M: Model>(entries: &[Entry<M::Operation, M::Outcome>]) -> bool {
-    explains::<M>(entries, &mut vec![false; entries.len()], &M::initial())
+    let model = M::plain();
+    explains(&model, entries, &mut vec![false; entries.len()], &model.initial())
 }
 
-fn explains<M: Model>(entries: &[Entry<M::Operation, M::Outcome>], done: &mut [bool], state: &M::State) -> bool {
+fn explains<M: Model>(
+    model: &M,
+    entries: &[Entry<M::Operation, M::Outcome>],
+    done: &mut [bool],
+    state: &M::State,
+) -> bool {
     if done.iter().all(|done| *done) {
         return true;
     }
@@ -19,9 +25,9 @@ fn explains<M: Model>(entries: &[Entry<M::Operation, M::Outcome>], done: &mut [b
             continue;
         }
         done[index] = true;
-        let applied = M::step(state, &entry.operation, entry.outcome.as_ref());
-        let never_happened = entry.outcome.is_none() && explains::<M>(entries, done, state);
-        if never_happened || applied.is_some_and(|after| explains::<M>(entries, done, &after)) {
+        let applied = model.step(state, &entry.operation, entry.outcome.as_ref());
+        let never_happened = entry.outcome.is_none() && explains(model, entries, done, state);
+        if never_happened || applied.is_some_and(|after| explains(model, entries, done, &after)) {
             return true;
         }
         done[index] = false;

@@ -42,7 +42,7 @@ pub struct Entry<O, R> {
 pub const NEVER: u64 = u64::MAX;
 
 /// What an object does, one operation after the other.
-pub trait Model {
+pub trait Model: Sized {
     /// What it remembers.
     type State: Clone + Eq + std::hash::Hash + std::fmt::Debug;
     /// What it is asked.
@@ -50,11 +50,25 @@ pub trait Model {
     /// What it answers.
     type Outcome;
 
-    /// As it starts.
-    fn initial() -> Self::State;
+    /// The model alone.
+    fn plain() -> Self;
 
-    /// The state after an operation, if it may give this outcome; `None` for the outcome stands for any.
-    fn step(state: &Self::State, operation: &Self::Operation, outcome: Option<&Self::Outcome>) -> Option<Self::State>;
+    /// The model for a history. It may keep of it what narrows the search.
+    fn of(_entries: &[Entry<Self::Operation, Self::Outcome>]) -> Self {
+        Self::plain()
+    }
+
+    /// The object as it starts.
+    fn initial(&self) -> Self::State;
+
+    /// The state after an operation, if it may give this outcome. For an unknown one, `None` also where the operation
+    /// can't have happened because of what others of the history returned.
+    fn step(
+        &self,
+        state: &Self::State,
+        operation: &Self::Operation,
+        outcome: Option<&Self::Outcome>,
+    ) -> Option<Self::State>;
 
     /// Whether an operation with this outcome leaves every state as it is. Such a one is put into the order as soon as it
     /// fits: whatever comes after it may come after it there as well.

@@ -29,6 +29,7 @@ enum Choice {
 /// The beginnings and ends that are not in the order yet form a list; the search takes operations out of it, from the
 /// front, and puts them back when it comes to the end of one that it could not take.
 struct Search<'a, M: Model> {
+    model: M,
     entries: &'a [Entry<M::Operation, M::Outcome>],
     /// Per event: the operation, and whether it is its beginning.
     events: Vec<(usize, bool)>,
@@ -72,7 +73,10 @@ impl<'a, M: Model> Search<'a, M> {
         for (event, (_, index, is_beginning)) in at.iter().enumerate() {
             if *is_beginning { begins[*index] = event } else { ends[*index] = event }
         }
+        let model = M::of(entries);
+        let state = model.initial();
         Search {
+            model,
             entries,
             events: at.into_iter().map(|(_, index, begins)| (index, begins)).collect(),
             next: (0..count).map(|event| if event + 1 < count { event + 1 } else { NONE }).collect(),
@@ -87,7 +91,7 @@ impl<'a, M: Model> Search<'a, M> {
             left: entries.iter().filter(|entry| entry.outcome.is_some()).count(),
             tried: HashSet::new(),
             order: Vec::new(),
-            state: M::initial(),
+            state,
             steps: 0,
             furthest: Refusal::Impossible { fitted: 0, blocked: 0, state: String::new() },
         }
@@ -149,7 +153,7 @@ impl<'a, M: Model> Search<'a, M> {
         }
         if choice == Choice::Applied
             && twin.is_none_or(|twin| !is_set(&self.skipped, twin))
-            && let Some(after) = M::step(&self.state, &entry.operation, entry.outcome.as_ref())
+            && let Some(after) = self.model.step(&self.state, &entry.operation, entry.outcome.as_ref())
             && self.is_new(index, Choice::Applied, &after)
         {
             self.put(index, Choice::Applied, after);

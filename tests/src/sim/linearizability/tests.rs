@@ -154,17 +154,18 @@ where
     M: Model<Operation = Operation, Outcome = Outcome>,
 {
     let count = usize::try_from(chance.between(1, 6)).expect("few");
-    let mut state = M::initial();
+    let model = M::plain();
+    let mut state = model.initial();
     let mut history = Vec::new();
     for index in 0..count {
         let at = 100 * (index as u64 + 1);
         let operation = draw(chance);
         let answers = all_outcomes();
-        let mut possible = answers.into_iter().filter(|answer| M::step(&state, &operation, Some(answer)).is_some());
+        let mut possible = answers.into_iter().filter(|answer| model.step(&state, &operation, Some(answer)).is_some());
         let outcome = possible.next().expect("every operation has an answer");
         let is_unknown = chance.percent(30);
         if !(is_unknown && chance.percent(50)) {
-            state = M::step(&state, &operation, Some(&outcome)).expect("it was possible");
+            state = model.step(&state, &operation, Some(&outcome)).expect("it was possible");
         }
         let (invoked, ended) = (at - chance.between(0, 250).min(at - 1), at + chance.between(0, 250));
         let ended = if is_unknown && chance.percent(50) { NEVER } else { ended };
