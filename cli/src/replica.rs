@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use concoord_node::{ObjectSource, Options, Ready};
+use concoord_node::{ObjectSource, Options, Ready, Storage};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -15,6 +15,8 @@ use crate::{builtin, connect, duration, logging, print};
 
 /// Where replicas are looked for, and where the first one listens.
 pub(crate) const PORT_DEFAULT: u16 = 14000;
+/// Log that is replayed in about a second, and little enough to keep in memory twice.
+const SNAPSHOT_LOG_BYTES_DEFAULT: u64 = 64 << 20;
 /// How many ports from [`PORT_DEFAULT`] upward are tried when none is given.
 const PORTS_TRIED: u16 = 1000;
 
@@ -23,8 +25,8 @@ const PORTS_TRIED: u16 = 1000;
 /// Without -b it is the first replica of a new cluster; with -b it joins the cluster of the replica named there. It
 /// runs until SIGTERM or SIGINT, hands leadership over and exits; a second signal ends it at once.
 ///
-/// This release keeps everything in memory: a replica that stops forgets, and joins again as a new member. What the
-/// cluster knows survives as long as a majority of its replicas runs.
+/// What it promised and what it knows is kept in its data directory. Started again with the same flags it goes on as
+/// itself, whatever -b says, also after a crash.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     /// Object to replicate: a .wasm file, or the name of a built-in object (counter, or
@@ -56,11 +58,41 @@ pub(crate) struct Arguments {
     #[arg(short, long)]
     debug: bool,
 
-    /// Directory for the replica's data [default: concoord-data/<addr>-<port>]
+    /// Whether to keep log and snapshots on disk; -w alone means on
     ///
-    /// Accepted already and not used yet: this release keeps everything in memory.
+    /// With -w off a replica forgets everything when it stops, and joins anew each time. Such replicas stay a minority of
+    /// the voters, unless the cluster's first replica was started so.
+    #[arg(short = 'w', long = "writetodisk", value_name = "on|off", default_value = "on", num_args = 0..=1,
+        default_missing_value = "on", value_parser = ["on", "off"])]
+    write: String,
+
+    /// Directory for the replica's data [default: concoord-data/<addr>-<port>]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+
+    /// Address, and port if it is another, under which others reach this replica [default: that of -a and -p]
+    #[arg(long, value_name = "ADDR[:PORT]")]
+    advertise: Option<String>,
+
+    /// Vote and store, but run no objects and never lead: a third vote for two replicas [default: off]
+    #[arg(long)]
+    witness: bool,
+
+    /// Leave the cluster's view whenever this replica is stopped [default: only where the others could not go on]
+    #[arg(long)]
+    leave_on_stop: bool,
+
+    /// How long a member is unheard before it is marked as silent and left out of discovery
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration::parse)]
+    silent_after: Duration,
+
+    /// How long a member is silent before it is taken out of the view, or never
+    #[arg(long, value_name = "TIME|never", default_value = "30s", value_parser = evict_after)]
+    evict_after: EvictAfter,
+
+    /// After about how many bytes of log a snapshot is made
+    #[arg(long, value_name = "BYTES", default_value_t = SNAPSHOT_LOG_BYTES_DEFAULT)]
+    snapshot_log_bytes: u64,
 
     /// How long the replicas given with -b may take to answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
@@ -89,11 +121,13 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     options.insecure = arguments.insecure;
     options.object = arguments.object.as_deref().map(object_source).transpose()?;
     let object = options.object.as_ref().map(|object| object.name.clone());
-    options.data_dir = Some(
-        arguments
-            .data_dir
-            .unwrap_or_else(|| PathBuf::from("concoord-data").join(format!("{}-{}", listen.ip(), listen.port()))),
-    );
+    options.storage = storage(&arguments.write, arguments.data_dir, listen);
+    options.advertise = arguments.advertise.as_deref().map(|given| advertised(given, listen)).transpose()?;
+    options.policy.witness = arguments.witness;
+    options.policy.leave_on_stop = arguments.leave_on_stop;
+    options.policy.snapshot_bytes = arguments.snapshot_log_bytes;
+    options.timing.silent_us = micros(arguments.silent_after);
+    options.timing.evict_us = arguments.evict_after.0.map(micros);
     options.on_ready = Some(Box::new(move |ready| {
         announce(ready, object.as_deref());
         if arguments.for_parent {
@@ -108,6 +142,43 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         concoord_node::run(options, stop, Vec::new()).await?;
         Ok(())
     })
+}
+
+/// How long a member is silent before it is evicted; `None` for never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct EvictAfter(Option<Duration>);
+
+fn evict_after(given: &str) -> Result<EvictAfter, String> {
+    if given == "never" {
+        return Ok(EvictAfter(None));
+    }
+    duration::parse(given).map(|time| EvictAfter(Some(time))).map_err(|error| error.to_string())
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Where the replica keeps its data. A port that the system chooses gives no name that is found again.
+fn storage(write: &str, data_dir: Option<PathBuf>, listen: SocketAddr) -> Storage {
+    let named = || PathBuf::from("concoord-data").join(format!("{}-{}", listen.ip(), listen.port()));
+    match (write, data_dir) {
+        ("off", directory) => Storage::Memory(directory.or_else(|| (listen.port() != 0).then(named))),
+        (_, Some(directory)) => Storage::Disk(directory),
+        (_, None) if listen.port() == 0 => {
+            Storage::Disk(PathBuf::from("concoord-data").join(format!("{}-any-{}", listen.ip(), std::process::id())))
+        }
+        (_, None) => Storage::Disk(named()),
+    }
+}
+
+fn advertised(given: &str, listen: SocketAddr) -> anyhow::Result<SocketAddr> {
+    if let Ok(ip) = given.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, listen.port()));
+    }
+    let with_port = if given.contains(':') { given.to_owned() } else { format!("{given}:{}", listen.port()) };
+    let resolved = with_port.to_socket_addrs().with_context(|| format!("--advertise '{given}' is no address"))?;
+    resolved.into_iter().next().with_context(|| format!("--advertise '{given}' has no address"))
 }
 
 /// Says that the replica serves, and how to call it.

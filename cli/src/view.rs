@@ -76,6 +76,7 @@ mod tests {
             role,
             services: Services::default(),
             live,
+            silent: !live,
         };
         Roster {
             cluster: ClusterId(0xabc),

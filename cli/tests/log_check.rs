@@ -1,6 +1,5 @@
 //! `concoord log check`, over a directory that a log was written to.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -12,7 +11,7 @@ use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::member::View;
 use concoord_wire::record::Record;
 use concoord_wire::value::Value;
-use concoord_wire::{Ballot, ClusterId, NodeId, Slot, Timestamp, ViewId};
+use concoord_wire::{Ballot, ClusterId, NodeId, Slot, ViewId};
 
 /// A directory of its own, removed with the value.
 struct Scratch(PathBuf);
@@ -44,9 +43,8 @@ impl Drop for Scratch {
 /// A log with three frames, each one sector: slots 1 to 3.
 fn write_log(path: &Path) -> Log {
     let identity = Identity { cluster: ClusterId(7), node: NodeId(9), tag: 0x1234_5678 };
-    let view = View { id: ViewId(1), members: BTreeMap::new() };
-    let start =
-        Checkpoint { cluster: identity.cluster, slot: Slot::ZERO, view, view_slot: Slot::ZERO, stamp: Timestamp(0) };
+    let view = View::first([]);
+    let start = Checkpoint::genesis(identity.cluster, view);
     let directory = Arc::new(RealDirectory::open(path).expect("a directory"));
     let mut log = Log::create(directory, identity, &start, b"state", LogOptions::new(8 << 10)).expect("set up");
     let ballot = Ballot { view: ViewId(1), round: 1, leader: identity.node };

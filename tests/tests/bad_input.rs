@@ -180,7 +180,7 @@ async fn send_garbage(address: SocketAddr, cluster: ClusterId, bytes: &[u8]) {
     let endpoint = Endpoint::client().expect("loopback has ports");
     for role in [Role::Client, Role::Join, Role::Peer] {
         let node = (role == Role::Peer).then_some((NodeId(7), address));
-        let hello = Hello { versions: (PROTOCOL_MIN, PROTOCOL_MAX), cluster: Some(cluster), node };
+        let hello = Hello { versions: (PROTOCOL_MIN, PROTOCOL_MAX), cluster: Some(cluster), node, life: 1 };
         // A replica need not let a peer in that it does not know.
         let Ok(connection) = endpoint.dial(address, role, &hello, SOON).await else {
             assert_eq!(role, Role::Peer, "clients and joiners are let in");

@@ -185,7 +185,10 @@ impl Outstanding {
 
     pub(crate) fn on_response(&mut self, now: Instant, response: Response) -> Heard {
         match response {
-            Response::Pong { .. } => Heard { answer: false, ..Heard::answer(Hint::Fine) },
+            // Administration goes over connections of its own.
+            Response::Pong { .. } | Response::Administered { .. } | Response::Backup { .. } => {
+                Heard { answer: false, ..Heard::answer(Hint::Fine) }
+            }
             Response::SessionOpened { nonce, result } => {
                 Heard::answer(self.updates.on_session_opened(now, nonce, result))
             }

@@ -125,7 +125,7 @@ impl Task {
     }
 
     fn hello(&self) -> Hello {
-        Hello { versions: (PROTOCOL_MIN, PROTOCOL_MAX), cluster: self.cluster, node: None }
+        Hello { versions: (PROTOCOL_MIN, PROTOCOL_MAX), cluster: self.cluster, node: None, life: 0 }
     }
 
     fn poll_after(&mut self) -> Duration {

@@ -4,12 +4,13 @@ use std::fmt;
 
 use bytes::Bytes;
 use concoord_wire::abi::Answer;
+use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::client::{CallError, Consistency, Request, Response};
 use concoord_wire::join::JoinReply;
 use concoord_wire::member::{Member, Roster};
 use concoord_wire::peer::Message;
 use concoord_wire::record::Record;
-use concoord_wire::{CallId, NodeId, ObjectId, SessionId, Slot, Timestamp};
+use concoord_wire::{Ballot, CallId, NodeId, ObjectId, SessionId, Slot, Timestamp};
 
 /// What the driver's clocks show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,8 +92,71 @@ pub enum Input {
     },
     /// The application has applied a slot. Slots come in order.
     Applied(Applied),
+    /// The application has taken over the snapshot of [`Effect::Restore`].
+    Restored {
+        /// The slot whose state it has now.
+        slot: Slot,
+    },
+    /// A snapshot of this slot is durable, made here for [`Effect::TakeSnapshot`].
+    SnapshotSaved {
+        /// Its slot.
+        slot: Slot,
+    },
+    /// The snapshot of [`Effect::TakeSnapshot`] could not be kept. The driver has said why; it is tried again later.
+    SnapshotFailed {
+        /// Its slot.
+        slot: Slot,
+    },
+    /// So much of a peer's snapshot is kept: after [`Effect::BeginSnapshot`] what an earlier try left, after
+    /// [`Effect::KeepChunk`] what came to it.
+    SnapshotKept {
+        /// Its slot.
+        slot: Slot,
+        /// Bytes from the start.
+        bytes: u64,
+    },
+    /// A peer's snapshot is complete, checked and durable.
+    SnapshotReceived {
+        /// What it holds beside the application's state.
+        checkpoint: Checkpoint,
+    },
+    /// A peer's snapshot was complete and damaged; nothing of it is kept.
+    SnapshotRefused {
+        /// Its slot.
+        slot: Slot,
+    },
+    /// Whether the disk is so full that only the reserve is left: then nothing new is accepted.
+    DiskFull(bool),
     /// The operator wants this replica to stop: hand leadership over, then [`Effect::Stopped`].
-    Stop,
+    Stop {
+        /// Leave the view first, also where the others would do without.
+        leave: bool,
+    },
+}
+
+/// What a log held, in the order in which it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Replayed {
+    /// A record.
+    Record(Record),
+    /// Records are lost here; they may have accepted values for these slots, both included.
+    Unknown {
+        /// The first slot.
+        first: Slot,
+        /// The last slot.
+        last: Slot,
+    },
+}
+
+/// An earlier life of a replica, from its disk.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Past {
+    /// The highest ballot promised.
+    pub promised: Ballot,
+    /// What the log holds above the snapshot, perhaps with some from before it.
+    pub replayed: Vec<Replayed>,
+    /// The position of the last record ever written.
+    pub position: LogPosition,
 }
 
 /// One effect of a replica. The driver carries them out in order, each as soon as it may.
@@ -133,6 +197,66 @@ pub enum Effect {
         request: u64,
         /// The object's name; `None` for the first object.
         name: Option<String>,
+    },
+    /// Have the application's state, as it is behind everything handed to it before, made a snapshot and kept safely:
+    /// then [`Input::SnapshotSaved`], or [`Input::SnapshotFailed`].
+    TakeSnapshot(Checkpoint),
+    /// Have the application go on from a snapshot that was received, behind everything handed to it before; then
+    /// [`Input::Restored`].
+    Restore {
+        /// The snapshot's slot.
+        slot: Slot,
+    },
+    /// Records of slots up to here are not needed any more: a snapshot holds them.
+    Truncate {
+        /// The last slot.
+        upto: Slot,
+    },
+    /// Tell a peer of the newest snapshot that is kept here, with [`Message::SnapshotAt`].
+    OfferSnapshot {
+        /// Whom.
+        to: NodeId,
+    },
+    /// Send a peer a piece of a snapshot, with [`Message::SnapshotChunk`]; if it is not kept any more, tell of the newest.
+    SendChunk {
+        /// Whom.
+        to: NodeId,
+        /// Which snapshot.
+        slot: Slot,
+        /// From which byte on.
+        offset: u64,
+    },
+    /// A peer's snapshot is about to be fetched: say what is there of it already, with [`Input::SnapshotKept`].
+    BeginSnapshot {
+        /// Its slot.
+        slot: Slot,
+        /// Bytes of the whole.
+        total: u64,
+    },
+    /// Keep a piece of a peer's snapshot: [`Input::SnapshotKept`] follows, or, with the last piece,
+    /// [`Input::SnapshotReceived`] or [`Input::SnapshotRefused`].
+    KeepChunk {
+        /// Its slot.
+        slot: Slot,
+        /// Bytes of the whole.
+        total: u64,
+        /// Where the piece belongs: at the end of what is kept.
+        offset: u64,
+        /// CRC-32C of the piece; a piece that differs is dropped, and [`Input::SnapshotKept`] says so.
+        checksum: u32,
+        /// The piece.
+        data: Bytes,
+    },
+    /// Send a client a piece of a snapshot, with [`Response::Backup`].
+    Backup {
+        /// Whom.
+        client: ClientToken,
+        /// The client's number of the request.
+        request: u64,
+        /// Which snapshot.
+        slot: Slot,
+        /// From which byte on.
+        offset: u64,
     },
     /// Tell a client.
     Reply {

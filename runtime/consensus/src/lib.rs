@@ -15,4 +15,4 @@ pub mod quorum;
 mod replica;
 
 pub use application::Application;
-pub use replica::{Config, RecoverError, Replica, Timing};
+pub use replica::{Config, Policy, Replica, Timing};

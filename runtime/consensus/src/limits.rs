@@ -42,5 +42,11 @@ pub const PENDING_BYTES_MAX: usize = 32 << 20;
 pub const PENDING_COMMANDS_MAX: usize = 65_536;
 /// Reads that wait at a replica for their round.
 pub const READS_MAX: usize = 65_536;
+/// What a slot counts toward the next snapshot beside its value: about what a log on disk spends on it.
+pub const SLOT_BYTES: u64 = 512;
+/// Members that an operator took out and that are remembered.
+pub const EXPELLED_MAX: usize = 1024;
+/// Backups that wait for their snapshot at a time.
+pub const BACKUPS_MAX: usize = 4;
 /// Bytes of decided values in one answer to a lagging peer, unless a single value is larger.
 pub const FETCH_BYTES_MAX: usize = 1 << 20;

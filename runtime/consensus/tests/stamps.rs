@@ -1,7 +1,8 @@
 //! What a leader stamps batches with after a restart.
 
-use concoord_consensus::io::{Effect, Input, LogPosition, Time};
-use concoord_consensus::{Config, Replica, Timing};
+use concoord_consensus::io::{Effect, Input, LogPosition, Past, Replayed, Time};
+use concoord_consensus::{Config, Policy, Replica, Timing};
+use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::member::{Member, Services, Standing, View};
 use concoord_wire::record::Record;
 use concoord_wire::value::{Batch, Value};
@@ -16,9 +17,17 @@ fn config() -> Config {
         services: Services::default(),
         volatile: false,
         standing: Standing::Voter,
+        silent: false,
     };
-    let genesis = View { id: ViewId(1), members: [(NODE, member)].into() };
-    Config { cluster: ClusterId(1), node: NODE, genesis, contacts: vec![], timing: Timing::default(), seed: 1 }
+    Config {
+        node: NODE,
+        base: Checkpoint::genesis(ClusterId(1), View::first([member.clone()])),
+        member,
+        contacts: vec![],
+        timing: Timing::default(),
+        policy: Policy::default(),
+        seed: 1,
+    }
 }
 
 /// A wall clock that is an hour ahead when a replica starts again does not make an hour pass for sessions and timers,
@@ -28,18 +37,19 @@ fn a_restarted_leader_goes_on_from_the_last_decided_stamp() {
     let stamp = Timestamp(1_000_000_000);
     let ballot = Ballot { view: ViewId(1), round: 1, leader: NODE };
     let batch = Value::Batch(concoord_wire::codec::to_bytes(&Batch { stamp, commands: vec![] }).into());
-    let records = [
-        Record::Start { cluster: ClusterId(1), node: NODE, genesis: config().genesis },
-        Record::Accepted { slot: Slot(1), ballot, value: batch },
-        Record::Decided(Slot(1)),
-    ];
+    let records = [Record::Accepted { slot: Slot(1), ballot, value: batch }, Record::Decided(Slot(1))];
+    let past = Past {
+        promised: ballot,
+        replayed: records.into_iter().map(Replayed::Record).collect(),
+        position: LogPosition(2),
+    };
     let hour_us = 3_600_000_000;
     let at = |ms: u64| Time { monotonic_us: ms * 1000, wall_us: stamp.0 + hour_us + ms * 1000 };
     let mut effects = Vec::new();
-    let mut replica = Replica::recover(config(), at(0), records, &mut effects).expect("its own records");
+    let mut replica = Replica::recover(config(), at(0), past, &mut effects);
 
     replica.step(at(0), Input::Tick, &mut effects);
-    replica.step(at(0), Input::Durable { position: LogPosition(4) }, &mut effects);
+    replica.step(at(0), Input::Durable { position: LogPosition(3) }, &mut effects);
     assert!(replica.is_leader());
     let load = Input::Load { name: "a".into(), module: [].as_slice().into(), arguments: [].as_slice().into() };
     replica.step(at(1_000), load, &mut effects);

@@ -17,6 +17,7 @@
 //! | `query 1 7`       | a client queries replica 1, its request number 7                                 |
 //! | `join 1 4`        | replica 4 asks replica 1 to join, and starts when it is welcome                  |
 //! | `stop 1`          | replica 1 is asked to stop                                                       |
+//! | `leave 1`         | replica 1 is asked to leave the view and stop                                    |
 //! | `quiet`           | from now on, heartbeats and their replies are not shown                          |
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,14 +25,15 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use concoord_consensus::io::{Applied, ClientToken, Effect, Input, JoinToken, LogPosition, Time};
-use concoord_consensus::{Config, Replica, Timing};
+use concoord_consensus::{Config, Policy, Replica, Timing};
+use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::client::{Consistency, Request, Response};
 use concoord_wire::join::JoinReply;
 use concoord_wire::member::{Member, Services, Standing, View};
 use concoord_wire::peer::{Heartbeat, Message};
 use concoord_wire::record::Record;
-use concoord_wire::value::{Value, ViewChange};
-use concoord_wire::{CallId, ClusterId, NodeId, ObjectId, SessionId, Slot, Timestamp, ViewId};
+use concoord_wire::value::{Removal, Value, ViewChange};
+use concoord_wire::{CallId, ClusterId, NodeId, ObjectId, SessionId, Slot, Timestamp};
 
 /// More rounds than any script needs until nothing is on its way.
 const ROUNDS_MAX: usize = 100;
@@ -53,7 +55,14 @@ struct Script {
 
 fn member(id: NodeId, standing: Standing) -> Member {
     let port = 14_000 + u16::try_from(id.0).expect("small ids");
-    Member { id, address: ([127, 0, 0, 1], port).into(), services: Services::default(), volatile: false, standing }
+    Member {
+        id,
+        address: ([127, 0, 0, 1], port).into(),
+        services: Services::default(),
+        volatile: false,
+        standing,
+        silent: false,
+    }
 }
 
 impl Script {
@@ -84,8 +93,7 @@ impl Script {
         match words[0] {
             "cluster" => {
                 let ids: Vec<NodeId> = (1..words.len()).map(node).collect();
-                let members = ids.iter().map(|id| (*id, member(*id, Standing::Voter))).collect();
-                let genesis = View { id: ViewId(1), members };
+                let genesis = View::first(ids.iter().map(|id| member(*id, Standing::Voter)));
                 for id in ids {
                     self.start(id, genesis.clone(), Vec::new());
                 }
@@ -106,15 +114,23 @@ impl Script {
             "call" => self.call(node(1), words[2]),
             "query" => self.query(node(1), words[2].parse().expect("a request number")),
             "join" => self.join(node(1), node(2)),
-            "stop" => self.step(node(1), Input::Stop),
+            "stop" => self.step(node(1), Input::Stop { leave: false }),
+            "leave" => self.step(node(1), Input::Stop { leave: true }),
             "quiet" => self.quiet = true,
             other => panic!("no command '{other}'"),
         }
     }
 
     fn start(&mut self, id: NodeId, genesis: View, contacts: Vec<NodeId>) {
-        let config =
-            Config { cluster: ClusterId(1), node: id, genesis, contacts, timing: Timing::default(), seed: id.0 };
+        let config = Config {
+            node: id,
+            member: member(id, Standing::Learner { replaces: None }),
+            base: Checkpoint::genesis(ClusterId(1), genesis),
+            contacts,
+            timing: Timing::default(),
+            policy: Policy::default(),
+            seed: id.0,
+        };
         self.replicas.insert(id, Replica::new(config, self.now()));
     }
 
@@ -190,6 +206,18 @@ impl Script {
             }
             Effect::Query(query) => self.say(id, &format!("runs query {}", query.request)),
             Effect::Describe { request, .. } => self.say(id, &format!("describes for {request}")),
+            Effect::TakeSnapshot(checkpoint) => self.say(id, &format!("makes a snapshot of {}", checkpoint.slot)),
+            Effect::Restore { slot } => self.say(id, &format!("goes on from the snapshot of {slot}")),
+            Effect::Truncate { upto } => self.say(id, &format!("truncates its log up to {upto}")),
+            Effect::OfferSnapshot { to } => self.say(id, &format!("offers {to:?} its snapshot")),
+            Effect::SendChunk { to, slot, offset } => {
+                self.say(id, &format!("sends {to:?} its snapshot of {slot} from byte {offset}"));
+            }
+            Effect::BeginSnapshot { slot, total } => {
+                self.say(id, &format!("begins to fetch the snapshot of {slot}, {total} bytes"));
+            }
+            Effect::KeepChunk { slot, offset, .. } => self.say(id, &format!("keeps bytes from {offset} of {slot}")),
+            Effect::Backup { slot, .. } => self.say(id, &format!("gives a client its snapshot of {slot}")),
             Effect::Reply { response, .. } => self.say(id, &format!("replies {}", of_response(&response))),
             Effect::JoinReply { join, reply } => self.on_join_reply(id, join, reply),
             Effect::RosterChanged(roster) => {
@@ -250,7 +278,10 @@ impl Script {
                 self.step(*id, Input::Flush);
             }
             let links: Vec<(NodeId, NodeId)> = self.on_the_way.keys().copied().collect();
-            let undurable = ids.iter().any(|id| self.appended.get(id) != self.durable.get(id));
+            let undurable = {
+                let position = |of: &BTreeMap<NodeId, LogPosition>, id| of.get(id).copied().unwrap_or_default();
+                ids.iter().any(|id| position(&self.appended, id) != position(&self.durable, id))
+            };
             if links.is_empty() && !undurable {
                 return;
             }
@@ -258,7 +289,7 @@ impl Script {
                 self.deliver(from, to);
             }
         }
-        panic!("messages for ever");
+        panic!("messages for ever:\n{}", self.out);
     }
 
     fn say(&mut self, id: NodeId, what: &str) {
@@ -273,14 +304,23 @@ fn of_value(value: &Value) -> String {
         Value::View(command) => match &command.change {
             ViewChange::Add(member) => format!("after view {} add {:?}", command.based_on, member.id),
             ViewChange::Promote(id) => format!("after view {} promote {id:?}", command.based_on),
-            ViewChange::Remove(id) => format!("after view {} remove {id:?}", command.based_on),
+            ViewChange::Remove { member, why } => {
+                let why = match why {
+                    Removal::Left => "as it leaves",
+                    Removal::Evicted => "for its silence",
+                    Removal::Expelled => "for good",
+                };
+                format!("after view {} remove {member:?} {why}", command.based_on)
+            }
         },
+        Value::Silence { member, silent, .. } => {
+            format!("{member:?} is {}", if *silent { "silent" } else { "heard again" })
+        }
     }
 }
 
 fn of_record(record: &Record) -> String {
     match record {
-        Record::Start { node, genesis, .. } => format!("start {node:?} in view {}", genesis.id),
         Record::Promised(ballot) => format!("promised {ballot}"),
         Record::Accepted { slot, ballot, value } => format!("accepted {slot} {} in {ballot}", of_value(value)),
         Record::Decided(slot) => format!("decided {slot}"),
@@ -290,12 +330,15 @@ fn of_record(record: &Record) -> String {
 fn of_message(message: &Message) -> String {
     match message {
         Message::Prepare { ballot, decided } => format!("prepare {ballot}, decided {decided}"),
-        Message::Promise { ballot, decided, accepted } => {
+        Message::Promise { ballot, decided, accepted, unknown } => {
             let accepted: Vec<String> = accepted
                 .iter()
                 .map(|accepted| format!("{} {} in {}", accepted.slot, of_value(&accepted.value), accepted.ballot))
                 .collect();
-            format!("promise {ballot}, decided {decided}, accepted [{}]", accepted.join(", "))
+            let unknown: Vec<String> = unknown.iter().map(|(first, last)| format!("{first} to {last}")).collect();
+            let unknown =
+                if unknown.is_empty() { String::new() } else { format!(", unknown [{}]", unknown.join(", ")) };
+            format!("promise {ballot}, decided {decided}, accepted [{}]{unknown}", accepted.join(", "))
         }
         Message::Accept { ballot, slot, value, decided } => {
             format!("accept {slot} {} in {ballot}, decided {decided}", of_value(value))
@@ -322,6 +365,13 @@ fn of_message(message: &Message) -> String {
             format!("read index {request} is {}", index.map_or("not mine to give".to_owned(), |slot| slot.to_string()))
         }
         Message::HandOver => "hand over".into(),
+        Message::AskSnapshot { above } => format!("a snapshot above {above}?"),
+        Message::SnapshotAt { slot, bytes } => format!("snapshot of {slot}, {bytes} bytes"),
+        Message::FetchSnapshot { slot, offset } => format!("fetch snapshot of {slot} from byte {offset}"),
+        Message::SnapshotChunk { slot, offset, data, .. } => {
+            format!("snapshot of {slot}, bytes {offset} to {}", offset + data.len() as u64)
+        }
+        Message::Return { member } => format!("take {:?} in again", member.id),
         Message::Leave => "leave".into(),
     }
 }

@@ -12,6 +12,7 @@ use concoord_consensus::application::HostFault;
 use concoord_consensus::io::{Applied, ClientToken, Query};
 use concoord_consensus::objects::Objects;
 use concoord_wire::Slot;
+use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::client::Response;
 use tokio::sync::mpsc as tokio_mpsc;
 
@@ -21,9 +22,24 @@ use crate::limits::{APPLICATION_BACKLOG_JOBS_MAX, APPLICATION_OUTPUT_WAIT_MAX, A
 /// Something for the application to do.
 #[derive(Debug)]
 pub(crate) enum Job {
-    Apply { slot: Slot, batch: Bytes, replies: bool },
+    Apply {
+        slot: Slot,
+        batch: Bytes,
+        replies: bool,
+    },
     Query(Query),
-    Describe { client: ClientToken, request: u64, name: Option<String> },
+    Describe {
+        client: ClientToken,
+        request: u64,
+        name: Option<String>,
+    },
+    /// The state as a snapshot.
+    Snapshot(Checkpoint),
+    /// Goes on from a snapshot that was received.
+    Restore {
+        slot: Slot,
+        body: Vec<u8>,
+    },
 }
 
 /// What the application has to say. Each job makes one.
@@ -31,6 +47,8 @@ pub(crate) enum Job {
 pub(crate) enum Output {
     Applied(Applied),
     Respond { client: ClientToken, response: Response },
+    Snapshot { checkpoint: Checkpoint, body: Bytes },
+    Restored { slot: Slot },
 }
 
 type Outputs = Vec<Output>;
@@ -43,18 +61,21 @@ pub(crate) struct Applying {
     gathered: Vec<Job>,
     /// Jobs handed over whose output has not come back.
     backlog: usize,
-    thread: Option<JoinHandle<Result<(), HostFault>>>,
+    thread: Option<JoinHandle<Result<(), String>>>,
 }
 
 impl Applying {
-    /// Starts the thread.
-    pub(crate) fn start<O: Objects + Send + 'static>(application: Application<O>) -> Result<Applying, NodeError> {
+    /// Starts the thread. `objects` gives whoever runs the objects of a state that is restored.
+    pub(crate) fn start<O: Objects + Send + 'static>(
+        application: Application<O>,
+        objects: impl Fn() -> Result<O, String> + Send + 'static,
+    ) -> Result<Applying, NodeError> {
         let (jobs, todo) = mpsc::channel();
         let (done, outputs) = tokio_mpsc::unbounded_channel();
         let thread = thread::Builder::new()
             .name("concoord-apply".into())
             .stack_size(APPLICATION_STACK_BYTES)
-            .spawn(move || run(application, &todo, &done))
+            .spawn(move || run(application, &objects, &todo, &done))
             .map_err(|error| NodeError::HostFault { why: format!("its thread can't start: {error}") })?;
         Ok(Applying { jobs, outputs, gathered: Vec::new(), backlog: 0, thread: Some(thread) })
     }
@@ -103,7 +124,7 @@ impl Applying {
     /// Why the thread ended; it has dropped its end of the outputs, so waiting for it is short.
     fn failure(&mut self) -> NodeError {
         match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(Err(fault))) => NodeError::HostFault { why: fault.to_string() },
+            Some(Ok(Err(why))) => NodeError::HostFault { why },
             Some(Err(panic)) => NodeError::ApplicationPanicked { message: message(panic.as_ref()) },
             Some(Ok(Ok(()))) | None => unreachable!("the thread ends by itself only when the driver's end is dropped"),
         }
@@ -118,14 +139,21 @@ fn message(panic: &(dyn std::any::Any + Send)) -> String {
 /// The thread: ends when the driver has dropped its end, or at a host fault.
 fn run<O: Objects>(
     mut application: Application<O>,
+    objects: &dyn Fn() -> Result<O, String>,
     todo: &mpsc::Receiver<Vec<Job>>,
     done: &tokio_mpsc::UnboundedSender<Outputs>,
-) -> Result<(), HostFault> {
+) -> Result<(), String> {
     while let Ok(jobs) = todo.recv() {
         let mut outputs = Outputs::new();
         let mut since = Instant::now();
         for job in jobs {
-            outputs.push(carry_out(&mut application, job)?);
+            outputs.push(match job {
+                Job::Restore { slot, body } => {
+                    application = restore(&application, objects, slot, &body)?;
+                    Output::Restored { slot }
+                }
+                job => carry_out(&mut application, job).map_err(|fault| fault.to_string())?,
+            });
             if since.elapsed() >= APPLICATION_OUTPUT_WAIT_MAX {
                 // The driver that is gone wants nothing more.
                 let _ = done.send(std::mem::take(&mut outputs));
@@ -139,6 +167,16 @@ fn run<O: Objects>(
     Ok(())
 }
 
+fn restore<O: Objects>(
+    before: &Application<O>,
+    objects: &dyn Fn() -> Result<O, String>,
+    slot: Slot,
+    body: &[u8],
+) -> Result<Application<O>, String> {
+    let refused = |why: &dyn std::fmt::Display| format!("the snapshot of slot {slot} can't be taken over: {why}");
+    Application::restore(before.cluster(), objects()?, body).map_err(|error| refused(&error))
+}
+
 fn carry_out<O: Objects>(application: &mut Application<O>, job: Job) -> Result<Output, HostFault> {
     Ok(match job {
         Job::Apply { slot, batch, replies } => Output::Applied(application.apply(slot, &batch, replies)?),
@@ -146,6 +184,8 @@ fn carry_out<O: Objects>(application: &mut Application<O>, job: Job) -> Result<O
         Job::Describe { client, request, name } => {
             Output::Respond { client, response: application.describe(request, name.as_deref()) }
         }
+        Job::Snapshot(checkpoint) => Output::Snapshot { checkpoint, body: application.snapshot()?.into() },
+        Job::Restore { .. } => unreachable!("restoring makes another application"),
     })
 }
 
@@ -162,7 +202,8 @@ mod tests {
 
     fn start() -> Applying {
         let executor = Executor::new().expect("this host runs Wasm");
-        Applying::start(Application::new(ClusterId(1), executor)).expect("a thread")
+        let again = || Executor::new().map_err(|error| error.to_string());
+        Applying::start(Application::new(ClusterId(1), executor), again).expect("a thread")
     }
 
     fn apply(slot: u64, batch: Vec<u8>) -> Job {
@@ -187,7 +228,7 @@ mod tests {
             for output in next(&mut applying).await.expect("all is well") {
                 match output {
                     Output::Applied(applied) => slots.push(applied.slot),
-                    Output::Respond { .. } => panic!("nobody asked"),
+                    other => panic!("nobody asked for {other:?}"),
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use concoord_consensus::io::ClientToken;
 use concoord_transport::{AcceptError, Inbox, Incoming, Outbox};
-use concoord_wire::client::{CallError, Request, Response};
+use concoord_wire::client::{AdministerError, CallError, Request, Response};
 use tokio::sync::Semaphore;
 
 use crate::events::ClientEvent;
@@ -95,6 +95,8 @@ fn request_bytes(request: &Request) -> usize {
             Request::OpenSession { .. }
             | Request::KeepAlive { .. }
             | Request::CloseSession { .. }
+            | Request::Administer { .. }
+            | Request::Backup { .. }
             | Request::View { .. }
             | Request::Ping { .. } => 0,
         }
@@ -109,6 +111,11 @@ fn not_serving(request: &Request) -> Result<Option<Response>, &'static str> {
         Request::Call { call, .. } => Some(Response::Called { call, result: Err(error()) }),
         Request::Query { request, .. } => Some(Response::Queried { request, result: Err(error()) }),
         Request::Describe { request, .. } => Some(Response::Described { request, result: Err(error()) }),
+        Request::Administer { request, .. } => {
+            let result = Err(AdministerError::NotLeader { leader: None });
+            Some(Response::Administered { request, result })
+        }
+        Request::Backup { request, .. } => Some(Response::Backup { request, result: Err(error()) }),
         Request::Ping { request } => Some(Response::Pong { request }),
         Request::KeepAlive { .. } | Request::CloseSession { .. } => None,
         Request::View { .. } => return Err(WHY),

@@ -10,11 +10,14 @@ use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use concoord_consensus::Replica;
-use concoord_consensus::io::{Effect, Input, JoinToken, Time};
+use concoord_consensus::io::{Effect, Input, JoinToken, LogPosition, Time};
 use concoord_transport::Outbox;
+use concoord_wire::Slot;
 use concoord_wire::join::JoinReply;
 use concoord_wire::member::Roster;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{self, Instant};
 
@@ -27,15 +30,20 @@ use crate::events::{ClientEvent, PeerEvent, Receivers};
 use crate::gate::Gate;
 use crate::limits::{DRIVER_BURST_EVENTS_MAX, STOP_WAIT_MAX};
 use crate::links::Links;
+use crate::log::{LogEvent, Space};
+use crate::pieces::{Piece, Pieces};
 use crate::progress::Progress;
+use crate::snapshots::LoadedSnapshot;
 use crate::store::{Held, Store};
 
 /// The world of one replica. Everything here runs on one task.
-pub(crate) struct Driver<S> {
+pub(crate) struct Driver {
     pub(crate) gate: Arc<Gate>,
     pub(crate) clock: Clock,
     pub(crate) replica: Replica,
-    pub(crate) store: S,
+    pub(crate) store: Store,
+    pub(crate) log_events: UnboundedReceiver<LogEvent>,
+    pub(crate) pieces: Pieces,
     pub(crate) receivers: Receivers,
     pub(crate) applying: Applying,
     pub(crate) links: Links,
@@ -53,8 +61,24 @@ pub(crate) struct Work {
     held: Held,
     joins: BTreeMap<JoinToken, oneshot::Sender<JoinReply>>,
     joins_seen: u64,
+    /// The snapshot that is being received, and how many bytes it has in all.
+    incoming: Option<(Slot, u64)>,
+    /// A snapshot that was received, until the replica takes it over.
+    received: Option<LoadedSnapshot>,
     stopped: bool,
     failed: Option<NodeError>,
+}
+
+impl Work {
+    /// With a log that is durable up to a position.
+    pub(crate) fn from(durable: LogPosition) -> Work {
+        Work { held: Held::from(durable), ..Work::default() }
+    }
+
+    /// What is to be done first.
+    pub(crate) fn begin(&mut self, effects: Vec<Effect>) {
+        self.effects = effects;
+    }
 }
 
 /// How a replica that was told to stop has stopped.
@@ -71,13 +95,15 @@ enum Event {
     Peer(PeerEvent),
     Client(ClientEvent),
     Outputs(Vec<Output>),
+    Log(LogEvent),
+    Piece(Piece),
     /// The replica's deadline.
     Tick,
     /// The operator wants the end.
     Stop,
 }
 
-impl<S: Store> Driver<S> {
+impl Driver {
     /// Runs until the replica has stopped after `stop`, or can't go on.
     ///
     /// # Errors
@@ -86,6 +112,8 @@ impl<S: Store> Driver<S> {
         let mut stop = pin!(stop);
         let mut give_up: Option<Instant> = None;
         let mut timer = pin!(time::sleep_until(Instant::now()));
+        self.settle(self.clock.now());
+        self.applying.hand_over();
         loop {
             let deadline = self.clock.instant(self.replica.deadline());
             if timer.deadline() != deadline {
@@ -96,7 +124,9 @@ impl<S: Store> Driver<S> {
                 () = &mut timer => Event::Tick,
                 () = &mut stop, if give_up.is_none() => Event::Stop,
                 () = sleep_until(give_up) => return Ok(Exit::GaveUp),
+                Some(event) = self.log_events.recv() => Event::Log(event),
                 outputs = self.applying.next() => Event::Outputs(outputs?),
+                piece = self.pieces.next() => Event::Piece(piece),
                 Some(event) = self.receivers.peers.recv() => Event::Peer(event),
                 Some(event) = self.receivers.clients.recv(), if !self.applying.is_full() => Event::Client(event),
             };
@@ -129,13 +159,16 @@ impl<S: Store> Driver<S> {
             self.step(now, Input::Tick);
         }
         self.step(now, Input::Flush);
-        self.settle(now)?;
+        self.settle(now);
         self.applying.hand_over();
         self.progress.tell_if_ready();
         Ok(())
     }
 
     fn next_at_hand(&mut self) -> Option<Event> {
+        if let Ok(event) = self.log_events.try_recv() {
+            return Some(Event::Log(event));
+        }
         if let Some(outputs) = self.applying.try_next() {
             return Some(Event::Outputs(outputs));
         }
@@ -159,7 +192,11 @@ impl<S: Store> Driver<S> {
             }
             // After the frames at hand: a replica that was held up hears its peers before it judges that they are silent.
             Event::Tick => {}
-            Event::Stop => self.step(now, Input::Stop),
+            Event::Stop => self.step(now, Input::Stop { leave: false }),
+            Event::Log(event) => self.on_log_event(now, event)?,
+            Event::Piece(Piece::ForPeer { to, message }) => self.links.send(to, message),
+            Event::Piece(Piece::ForClient { client, response }) => self.clients.respond(client, &response),
+            Event::Piece(Piece::Nothing) => {}
         }
         Ok(())
     }
@@ -172,7 +209,10 @@ impl<S: Store> Driver<S> {
                     self.step(now, Input::Peer { from, message });
                 }
             }
-            PeerEvent::Heard { node, address } => self.links.on_heard(node, address),
+            PeerEvent::Heard { node, address, life } => {
+                self.links.on_heard(node, address);
+                self.links.on_life(node, life);
+            }
             PeerEvent::Stranger { cluster, address } => {
                 tracing::debug!(%cluster, %address, "a replica of another cluster was refused");
                 if let Some(ours) = self.gate.cluster().filter(|_| self.progress.is_lone_first()) {
@@ -217,44 +257,96 @@ impl<S: Store> Driver<S> {
                 self.step(now, Input::Applied(applied));
             }
             Output::Respond { client, response } => self.clients.respond(client, &response),
+            Output::Snapshot { checkpoint, body } => self.store.save_snapshot(checkpoint, body),
+            Output::Restored { slot } => self.step(now, Input::Restored { slot }),
         }
         Ok(())
+    }
+
+    fn on_log_event(&mut self, now: Time, event: LogEvent) -> Result<(), NodeError> {
+        match event {
+            LogEvent::Durable(position) => {
+                for (to, message) in self.work.held.release(position) {
+                    self.links.send(to, message);
+                }
+                self.step(now, Input::Durable { position });
+            }
+            LogEvent::Space(Space::Low { why }) => {
+                tracing::warn!(
+                    "the disk is full: {why}; this replica accepts nothing more and hands leadership over until there is room"
+                );
+                self.step(now, Input::DiskFull(true));
+            }
+            LogEvent::Space(Space::Enough) => {
+                tracing::info!("there is room on the disk again: going on");
+                self.step(now, Input::DiskFull(false));
+            }
+            LogEvent::Saved(file) => {
+                let slot = file.checkpoint.slot;
+                tracing::info!("snapshot of slot {slot} saved, {} bytes", file.bytes);
+                self.step(now, Input::SnapshotSaved { slot });
+            }
+            LogEvent::NotSaved { slot, error } => {
+                tracing::warn!("the snapshot of slot {slot} could not be saved, it is tried again later: {error}");
+                self.step(now, Input::SnapshotFailed { slot });
+            }
+            LogEvent::Received { slot, have } => match self.work.incoming {
+                // More than the whole is left from another snapshot of the slot, and is refused.
+                Some((incoming, total)) if incoming == slot && have >= total => self.store.complete(slot),
+                Some((incoming, _)) if incoming == slot => {
+                    self.step(now, Input::SnapshotKept { slot, bytes: have });
+                }
+                _ => {}
+            },
+            LogEvent::Installed(loaded) => {
+                tracing::info!("snapshot of slot {} received, {} bytes", loaded.checkpoint.slot, loaded.bytes);
+                let checkpoint = loaded.checkpoint.clone();
+                self.work.incoming = None;
+                self.work.received = Some(loaded);
+                self.step(now, Input::SnapshotReceived { checkpoint });
+            }
+            LogEvent::NotReceived { slot, error } => {
+                tracing::warn!("a peer's snapshot of slot {slot} could not be kept: {error}");
+                self.work.incoming = None;
+                self.step(now, Input::SnapshotRefused { slot });
+            }
+            LogEvent::Failed(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Keeps a piece of a peer's snapshot, if it arrived as it was sent.
+    fn keep_chunk(&mut self, slot: Slot, total: u64, offset: u64, checksum: u32, data: Bytes) {
+        self.work.incoming = Some((slot, total));
+        let data = if crc32c::crc32c(&data) == checksum { data } else { Bytes::new() };
+        self.store.receive(slot, offset, data);
     }
 
     fn step(&mut self, now: Time, input: Input) {
         self.replica.step(now, input, &mut self.work.effects);
     }
 
-    /// Carries out effects until there are none: what becomes durable makes new ones.
-    fn settle(&mut self, now: Time) -> Result<(), NodeError> {
+    /// Carries out effects until there are none, and sends the log's records on their way.
+    fn settle(&mut self, now: Time) {
         loop {
             let mut effects = mem::take(&mut self.work.effects);
             for effect in effects.drain(..) {
-                self.carry_out(effect)?;
+                self.carry_out(effect);
             }
             // Kept for its room.
             self.work.effects = effects;
-            let durable = self.store.sync()?;
-            let load = self.progress.due_load();
-            if durable == self.work.held.durable() && load.is_none() {
-                return Ok(());
-            }
-            for (to, message) in self.work.held.release(durable) {
-                self.links.send(to, message);
-            }
-            self.step(now, Input::Durable { position: durable });
-            if let Some(load) = load {
-                self.step(now, load);
-            }
+            let Some(load) = self.progress.due_load() else { break };
+            self.step(now, load);
             self.step(now, Input::Flush);
         }
+        self.store.commit();
     }
 
-    fn carry_out(&mut self, effect: Effect) -> Result<(), NodeError> {
+    fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Persist { position, record } => {
                 self.counters.records.add(1);
-                self.store.append(position, record)?;
+                self.store.append(position, record);
             }
             Effect::Send { to, message, after } => {
                 if let Some((to, message)) = self.work.held.admit(after, (to, message)) {
@@ -265,6 +357,25 @@ impl<S: Store> Driver<S> {
             Effect::Query(query) => self.applying.gather(Job::Query(query)),
             Effect::Describe { client, request, name } => {
                 self.applying.gather(Job::Describe { client, request, name });
+            }
+            Effect::TakeSnapshot(checkpoint) => self.applying.gather(Job::Snapshot(checkpoint)),
+            Effect::Restore { slot } => {
+                let received = self.work.received.take().filter(|received| received.checkpoint.slot == slot);
+                let body = received.expect("the replica takes over what was received last").body;
+                self.applying.gather(Job::Restore { slot, body });
+            }
+            Effect::Truncate { upto } => self.store.truncate(upto),
+            Effect::OfferSnapshot { to } => self.pieces.offer(self.store.snapshots(), to),
+            Effect::SendChunk { to, slot, offset } => self.pieces.send(self.store.snapshots(), to, slot, offset),
+            Effect::BeginSnapshot { slot, total } => {
+                self.work.incoming = Some((slot, total));
+                self.store.receive(slot, 0, Bytes::new());
+            }
+            Effect::KeepChunk { slot, total, offset, checksum, data } => {
+                self.keep_chunk(slot, total, offset, checksum, data);
+            }
+            Effect::Backup { client, request, slot, offset } => {
+                self.pieces.back_up(self.store.snapshots(), client, request, slot, offset);
             }
             Effect::Reply { client, response } => self.clients.respond(client, &response),
             Effect::JoinReply { join, reply } => {
@@ -277,7 +388,6 @@ impl<S: Store> Driver<S> {
             Effect::Removed { reason } => self.work.failed = Some(NodeError::Removed { reason }),
             Effect::Stopped => self.work.stopped = true,
         }
-        Ok(())
     }
 
     fn on_roster_changed(&mut self, roster: Arc<Roster>) {
@@ -286,11 +396,11 @@ impl<S: Store> Driver<S> {
         self.rosters.send_replace(Some(roster));
     }
 
-    /// Every open connection, for last words.
-    pub(crate) fn into_outboxes(self) -> Vec<Outbox> {
+    /// Every open connection, for last words, and the store, to be closed after them.
+    pub(crate) fn into_parts(self) -> (Vec<Outbox>, Store) {
         let mut outboxes = self.clients.into_outboxes();
         outboxes.extend(self.links.into_outboxes());
-        outboxes
+        (outboxes, self.store)
     }
 }
 

@@ -2,13 +2,16 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use concoord_transport::BindError;
-use concoord_wire::ClusterId;
 use concoord_wire::join::{JoinRefusal, RetryReason};
+use concoord_wire::{ClusterId, NodeId, Slot};
 
-use crate::store::StoreError;
+use crate::disk::DirectoryError;
+use crate::log::{CreateError, LogError, OpenError};
+use crate::snapshots::SnapshotError;
 
 /// Why [`crate::run()`] ended although nobody stopped it. Each is one line that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -120,8 +123,92 @@ pub enum NodeError {
         message: String,
     },
     /// The log can't be written.
-    #[error("the log can't be written: {0}")]
-    Store(#[from] StoreError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The data directory can't be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// What it holds can't be gone on with.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It can't be set up.
+    #[error(transparent)]
+    Create(#[from] CreateError),
+    /// The first snapshot can't be kept.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// A directory with a replica's data, and a replica that is to keep nothing.
+    #[error(
+        "{} holds the data of replica {node}: a replica that keeps nothing on disk is always a new one; \
+        leave out -w off to go on as {node}, or give another directory", .path.display()
+    )]
+    HoldsData {
+        /// The directory.
+        path: PathBuf,
+        /// Whose data.
+        node: NodeId,
+    },
+    /// Data of a replica that was reached elsewhere.
+    #[error(
+        "{} holds the data of replica {node}, which the cluster reaches at {was}, not at {now}: start it with \
+        -a {} -p {}", .path.display(), .was.ip(), .was.port()
+    )]
+    Moved {
+        /// The directory.
+        path: PathBuf,
+        /// Whose data.
+        node: NodeId,
+        /// As the cluster knows it.
+        was: SocketAddr,
+        /// As it was started.
+        now: SocketAddr,
+    },
+    /// A witness or not, other than before.
+    #[error("{} holds the data of a {was}, which does not become a {now}: start it as a {was}, or with an empty directory",
+        .path.display())]
+    OtherKind {
+        /// The directory.
+        path: PathBuf,
+        /// What it was.
+        was: &'static str,
+        /// What it was started as.
+        now: &'static str,
+    },
+    /// Damage that nobody else can repair.
+    #[error(
+        "{damage} in {}: this replica is the only voter of its cluster, so nobody can repair that; restore a backup, \
+        or the disk", .path.display()
+    )]
+    Damaged {
+        /// The directory.
+        path: PathBuf,
+        /// What and where.
+        damage: String,
+    },
+    /// No snapshot is whole.
+    #[error(
+        "{damage} in {}: no snapshot of this replica is whole, so it can't go on; move the directory away and join the \
+        cluster as a new member", .path.display()
+    )]
+    NoSnapshot {
+        /// The directory.
+        path: PathBuf,
+        /// What and where.
+        damage: String,
+    },
+    /// A snapshot that this build or host can't take over.
+    #[error("the snapshot of slot {slot} in {} can't be taken over: {why}", .path.display())]
+    NotRestored {
+        /// The directory.
+        path: PathBuf,
+        /// The snapshot's slot.
+        slot: Slot,
+        /// Why.
+        why: String,
+    },
+    /// A witness can't be the first.
+    #[error("a witness runs no objects, so it can't start a cluster: give -b the address of a replica")]
+    WitnessFirst,
 }
 
 impl From<BindError> for NodeError {

@@ -19,8 +19,8 @@ use crate::limits::{CLIENT_QUEUE_BURSTS_MAX, PEER_QUEUE_BURSTS_MAX};
 pub(crate) enum PeerEvent {
     /// A reader: frames as they arrived, checked to come from `from` and to be meant for this replica.
     Frames { from: NodeId, messages: Vec<Message> },
-    /// A reader: a node said where it is reached.
-    Heard { node: NodeId, address: SocketAddr },
+    /// A reader: a node said where it is reached, and in which of its lives it is.
+    Heard { node: NodeId, address: SocketAddr, life: u64 },
     /// A reader: a replica of another cluster dialed this one, and was refused.
     Stranger { cluster: ClusterId, address: SocketAddr },
     /// A dial, wanted by the driver, has ended.

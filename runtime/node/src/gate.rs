@@ -23,6 +23,8 @@ pub(crate) struct Gate {
     pub(crate) endpoint: Endpoint,
     pub(crate) node: NodeId,
     pub(crate) address: SocketAddr,
+    /// Of this process, as its hellos say.
+    life: u64,
     pub(crate) senders: Senders,
     pub(crate) counters: Arc<Counters>,
     /// Room in the queue of client requests, in bytes.
@@ -41,8 +43,13 @@ struct Places {
 }
 
 impl Gate {
-    pub(crate) fn new(endpoint: Endpoint, node: NodeId, senders: Senders, counters: Arc<Counters>) -> Gate {
-        let address = endpoint.local_address();
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        node: NodeId,
+        address: SocketAddr,
+        senders: Senders,
+        counters: Arc<Counters>,
+    ) -> Gate {
         let places = Places {
             peers: Arc::new(Semaphore::new(PEER_CONNECTIONS_MAX)),
             clients: Arc::new(Semaphore::new(CLIENTS_MAX)),
@@ -52,6 +59,7 @@ impl Gate {
             endpoint,
             node,
             address,
+            life: rand::random(),
             senders,
             counters,
             client_bytes: Arc::new(Semaphore::new(CLIENT_QUEUE_BYTES_MAX)),
@@ -73,7 +81,12 @@ impl Gate {
 
     /// What this replica says when it dials.
     pub(crate) fn hello(&self) -> Hello {
-        Hello { versions: (PROTOCOL_MIN, PROTOCOL_MAX), cluster: self.cluster(), node: Some((self.node, self.address)) }
+        Hello {
+            versions: (PROTOCOL_MIN, PROTOCOL_MAX),
+            cluster: self.cluster(),
+            node: Some((self.node, self.address)),
+            life: self.life,
+        }
     }
 
     pub(crate) fn next_client(&self) -> u64 {
@@ -155,10 +168,11 @@ async fn read_peer(gate: &Gate, incoming: Incoming) -> Result<(), AcceptError> {
         return Err(AcceptError::Lost { reason: why });
     };
     tell_of_stranger(gate, &incoming, address).await;
+    let life = incoming.hello().life;
     let connection = incoming.welcome(gate.cluster(), gate.node).await?;
     if gate.cluster().is_some() {
         // The driver is gone only when the process ends.
-        let _ = gate.senders.peers.send(PeerEvent::Heard { node, address }).await;
+        let _ = gate.senders.peers.send(PeerEvent::Heard { node, address, life }).await;
     }
     // Kept, because its end would tell the peer that the connection ends.
     let (_outbox, mut inbox) = connection.split();

@@ -27,10 +27,12 @@
 //! | `links.rs`         | dials peers and tells them                                     |
 //! | `join.rs`          | both sides of a join                                           |
 //! | `applying.rs`      | the application's thread                                       |
-//! | `store.rs`         | the log, and what waits for it                                 |
-//! | `disk/`            | directories and files, real, in memory and simulated           |
-//! | `log/`             | the write-ahead log and its recovery                           |
-//! | `snapshots/`       | snapshots beside the log                                       |
+//! | `home.rs`          | the data directory at the start: a new one, or an earlier life  |
+//! | `store.rs`         | where log and snapshots are kept, and what waits for that       |
+//! | `disk/`            | the file layer, which the simulation replaces                   |
+//! | `log/`             | the write-ahead log                                             |
+//! | `snapshots/`       | snapshots on disk                                               |
+//! | `pieces.rs`        | pieces of snapshots for peers and backups                       |
 //! | `progress.rs`      | what is logged and when the replica is ready                   |
 //! | `plugin.rs`        | view plugins                                                   |
 //!
@@ -48,11 +50,13 @@ mod driver;
 mod error;
 mod events;
 mod gate;
+mod home;
 mod join;
 mod limits;
 mod links;
 pub mod log;
 mod options;
+mod pieces;
 mod plugin;
 mod progress;
 mod run;
@@ -61,7 +65,6 @@ mod store;
 
 pub use driver::Exit;
 pub use error::{BootstrapFailure, BootstrapReason, NodeError};
-pub use options::{BOOT_WAIT, ObjectSource, Options, Ready};
+pub use options::{BOOT_WAIT, ObjectSource, Options, Ready, Storage};
 pub use plugin::{Publishing, ViewPlugin};
 pub use run::run;
-pub use store::StoreError;

@@ -53,6 +53,11 @@ pub(crate) const JOIN_RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// Redirects that a joiner follows before it starts over with its bootstrap addresses.
 pub(crate) const JOIN_REDIRECTS_MAX: usize = 4;
 
+/// Bytes of a snapshot that are sent at a time.
+pub(crate) const PIECE_BYTES_MAX: usize = 512 << 10;
+/// Pieces of snapshots that are read at a time.
+pub(crate) const PIECES_MAX: usize = 64;
+
 /// How long handing leadership over may take when the replica is stopped.
 pub(crate) const STOP_WAIT_MAX: Duration = Duration::from_secs(3);
 /// How long the last words may take to leave when the replica ends.

@@ -34,6 +34,8 @@ pub(crate) struct Links {
 
 struct Link {
     address: SocketAddr,
+    /// Of the process that dialed us last.
+    life: Option<u64>,
     backoff: Duration,
     state: State,
 }
@@ -82,6 +84,18 @@ impl Links {
         self.outsiders.push_back(node);
         self.place(node, address);
         self.forget_oldest_outsiders();
+    }
+
+    /// A process of a node dialed us: a connection to an earlier one leads nowhere, though nobody said so.
+    pub(crate) fn on_life(&mut self, node: NodeId, life: u64) {
+        let Some(link) = self.links.get_mut(&node) else { return };
+        let started_again = link.life.replace(life).is_some_and(|before| before != life);
+        let is_there_after_all = matches!(link.state, State::Taken);
+        if (started_again || is_there_after_all) && !matches!(link.state, State::Dialing { .. }) {
+            tracing::debug!(peer = %node, address = %link.address, "started again");
+            link.backoff = PEER_BACKOFF_MIN;
+            link.state = State::Idle { from: Instant::now() };
+        }
     }
 
     /// Takes over the addresses of a roster. Who left it may still be told so, until other outsiders crowd it out.
@@ -191,7 +205,8 @@ impl Links {
 
     /// Makes sure that there is a link to `node` at `address`.
     fn place(&mut self, node: NodeId, address: SocketAddr) {
-        let idle = || Link { address, backoff: PEER_BACKOFF_MIN, state: State::Idle { from: Instant::now() } };
+        let idle =
+            || Link { address, life: None, backoff: PEER_BACKOFF_MIN, state: State::Idle { from: Instant::now() } };
         let link = self.links.entry(node).or_insert_with(idle);
         if link.address != address {
             *link = idle();

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use concoord_consensus::{Policy, Timing};
 use concoord_wire::{ClusterId, NodeId};
 
 use crate::error::NodeError;
@@ -22,12 +23,27 @@ pub struct Options {
     pub boot_wait: Duration,
     /// The object that a new cluster starts with. A joiner's is checked and otherwise not used: the cluster has its own.
     pub object: Option<ObjectSource>,
-    /// Where the log will be kept. Not used yet: the log is in memory only.
-    pub data_dir: Option<PathBuf>,
+    /// Where the log and snapshots are kept.
+    pub storage: Storage,
+    /// The address that others reach, where that is another than `listen`.
+    pub advertise: Option<SocketAddr>,
+    /// What kind of member it is. Whether it is volatile follows from `storage`.
+    pub policy: Policy,
+    /// How long things take.
+    pub timing: Timing,
     /// Whether to serve on an address that is not loopback although nobody there is authenticated.
     pub insecure: bool,
     /// Called once, when the replica serves: it votes, and a first replica leads and has loaded its object.
-    pub on_ready: Option<Box<dyn FnOnce(Ready) + Send>>,
+    pub on_ready: Option<Box<dyn FnOnce(Ready) + Send + Sync>>,
+}
+
+/// Where a replica keeps what it must not forget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In this directory. A replica that finds its data there goes on as itself.
+    Disk(PathBuf),
+    /// In memory, as a new member each time. A directory that holds a replica's data is refused, if one is named.
+    Memory(Option<PathBuf>),
 }
 
 /// An object to start with.
@@ -61,7 +77,10 @@ impl Options {
             bootstrap: Vec::new(),
             boot_wait: BOOT_WAIT,
             object: None,
-            data_dir: None,
+            storage: Storage::Memory(None),
+            advertise: None,
+            policy: Policy::default(),
+            timing: Timing::default(),
             insecure: false,
             on_ready: None,
         }
@@ -70,7 +89,10 @@ impl Options {
     /// Whether a replica may serve at this address at all.
     pub(crate) fn check_address(&self) -> Result<(), NodeError> {
         let address = self.listen;
-        if address.ip().is_unspecified() {
+        if let Some(advertised) = self.advertise.filter(|advertised| advertised.ip().is_unspecified()) {
+            return Err(NodeError::Unspecified { address: advertised });
+        }
+        if address.ip().is_unspecified() && self.advertise.is_none() {
             return Err(NodeError::Unspecified { address });
         }
         if !address.ip().is_loopback() && !self.insecure {
@@ -87,7 +109,10 @@ impl fmt::Debug for Options {
             .field("bootstrap", &self.bootstrap)
             .field("boot_wait", &self.boot_wait)
             .field("object", &self.object)
-            .field("data_dir", &self.data_dir)
+            .field("storage", &self.storage)
+            .field("advertise", &self.advertise)
+            .field("policy", &self.policy)
+            .field("timing", &self.timing)
             .field("insecure", &self.insecure)
             .finish_non_exhaustive()
     }

@@ -14,7 +14,7 @@ use crate::error::NodeError;
 use crate::options::{ObjectSource, Ready};
 
 /// Called once, when the replica serves.
-pub(crate) type OnReady = Box<dyn FnOnce(Ready) + Send>;
+pub(crate) type OnReady = Box<dyn FnOnce(Ready) + Send + Sync>;
 
 /// How far the object that a new cluster starts with has come.
 enum Load {
@@ -41,12 +41,9 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// `object` is what a first replica loads; a joiner loads none.
+    /// `first` says that this replica has just started the cluster, `object` what is to be loaded should it lead.
     pub(crate) fn new(node: NodeId, first: bool, object: Option<ObjectSource>, on_ready: Option<OnReady>) -> Progress {
-        let load = match object {
-            Some(object) if first => Load::Wanted(object),
-            _ => Load::Done,
-        };
+        let load = object.map_or(Load::Done, Load::Wanted);
         let (ready, roster, led_by, silent) = (false, None, None, BTreeSet::new());
         Progress { node, first, load, on_ready, ready, roster, led_by, silent }
     }

@@ -1,18 +1,17 @@
 //! The life of a replica from its options to its end.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use concoord_consensus::{Application, Config, Replica, Timing};
+use concoord_consensus::{Config, Policy, Replica};
 use concoord_executor::Executor;
 use concoord_transport::{Endpoint, Outbox};
+use concoord_wire::client::Response;
 use concoord_wire::join::Welcome;
 use concoord_wire::member::{Member, Roster, Services, Standing, View};
-use concoord_wire::{ClusterId, NodeId, ViewId};
+use concoord_wire::{ClusterId, NodeId};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tokio::sync::watch;
@@ -27,13 +26,15 @@ use crate::driver::{Driver, Exit, Work};
 use crate::error::NodeError;
 use crate::events::{self, Receivers};
 use crate::gate::{self, Gate};
+use crate::home::{Furnished, Home, Life};
 use crate::join::Joiner;
 use crate::limits::CLOSE_WAIT_MAX;
 use crate::links::Links;
-use crate::options::{ObjectSource, Options};
+use crate::options::{ObjectSource, Options, Storage};
+use crate::pieces::Pieces;
 use crate::plugin::{self, RunningPlugin, ViewPlugin};
 use crate::progress::Progress;
-use crate::store::MemoryStore;
+use crate::store::Store;
 
 /// Runs a replica until `stop` is done, and hands leadership over before it ends.
 ///
@@ -54,23 +55,30 @@ pub async fn run(
     if let Some(object) = &options.object {
         check(object)?;
     }
-    let endpoint = Endpoint::server(options.listen)?;
-    let (senders, receivers) = events::queues();
     let mut random: StdRng = rand::make_rng();
-    let counters = Arc::new(Counters::default());
-    let gate = Arc::new(Gate::new(endpoint, NodeId(random.random()), senders, Arc::clone(&counters)));
-    if let Some(directory) = &options.data_dir {
-        tracing::info!("memory only: --data-dir is not used yet, nothing is kept in {}", directory.display());
+    let home = Home::open(&options.storage)?;
+    if options.policy.witness && home.identity().is_none() && options.bootstrap.is_empty() {
+        return Err(NodeError::WitnessFirst);
     }
+    let node = home.identity().map_or_else(|| NodeId(random.random()), |identity| identity.node);
+    let endpoint = Endpoint::server(options.listen)?;
+    let address = match options.advertise {
+        Some(advertised) if advertised.port() == 0 => SocketAddr::new(advertised.ip(), endpoint.local_address().port()),
+        Some(advertised) => advertised,
+        None => endpoint.local_address(),
+    };
+    let (senders, receivers) = events::queues();
+    let counters = Arc::new(Counters::default());
+    let gate = Arc::new(Gate::new(endpoint, node, address, senders, Arc::clone(&counters)));
     let accepting = gate::accept(Arc::clone(&gate));
     let mut stop = pin!(stop);
-    let welcome = tokio::select! {
+    let started = tokio::select! {
         biased;
         () = &mut stop => None,
-        welcome = enter(&gate, &options.bootstrap, options.boot_wait, &mut random) => Some(welcome?),
+        started = start(&gate, home, &options, &mut random) => Some(started?),
     };
-    let ended = match welcome {
-        Some(welcome) => serve(&gate, receivers, options, welcome, random.random(), plugins, stop).await,
+    let ended = match started {
+        Some(started) => serve(&gate, receivers, options, started, random.random(), plugins, stop).await,
         None => Ok(Exit::Stopped),
     };
     drop(accepting);
@@ -87,31 +95,61 @@ fn check(object: &ObjectSource) -> Result<(), NodeError> {
         .map_err(|refusal| NodeError::ModuleRefused { object: object.name.clone(), why: refusal.to_string() })
 }
 
-/// Starts a cluster or joins one.
-async fn enter(
-    gate: &Gate,
-    bootstrap: &[SocketAddr],
-    boot_wait: Duration,
-    random: &mut StdRng,
-) -> Result<Welcome, NodeError> {
-    let member = |standing| Member {
+/// What a replica starts with.
+struct Started {
+    furnished: Furnished,
+    /// The members that it was told of.
+    members: Vec<(NodeId, SocketAddr)>,
+    /// Whether it has just started the cluster.
+    first: bool,
+    /// Whether it may have to load the object that it was given.
+    loads: bool,
+}
+
+/// Goes on with an earlier life, starts a cluster, or joins one.
+async fn start(gate: &Gate, home: Home, options: &Options, random: &mut StdRng) -> Result<Started, NodeError> {
+    let home = match home {
+        Home::Lived(life) => return go_on(gate, *life, options),
+        home => home,
+    };
+    let first = options.bootstrap.is_empty();
+    let Welcome { cluster, genesis, members } = if first {
+        let genesis = View::first([member(gate, options, Standing::Voter)]);
+        Welcome { cluster: ClusterId(random.random()), genesis, members: Vec::new() }
+    } else {
+        tracing::info!("replica {} on {} asks to join", gate.node, gate.address);
+        let member = member(gate, options, Standing::Learner { replaces: None });
+        Joiner { gate, member, bootstrap: &options.bootstrap, boot_wait: options.boot_wait }.join().await?
+    };
+    let furnished = home.furnish(cluster, gate.node, genesis)?;
+    Ok(Started { furnished, members, first, loads: first })
+}
+
+fn go_on(gate: &Gate, life: Life, options: &Options) -> Result<Started, NodeError> {
+    let path = life.path().to_owned();
+    let mut furnished = life.go_on(options)?;
+    let base = &furnished.base;
+    if let Some(member) = base.view.members.get(&gate.node).filter(|member| member.address != gate.address) {
+        return Err(NodeError::Moved { path, node: gate.node, was: member.address, now: gate.address });
+    }
+    let others = base.view.members.values().filter(|member| member.id != gate.node);
+    let members = others.map(|member| (member.id, member.address)).collect();
+    // A first replica that ended before its object was decided still has to load it.
+    let nothing = matches!(furnished.application.describe(0, None), Response::Described { result: Err(_), .. });
+    let loads = nothing && base.genesis.voters().eq([gate.node]);
+    Ok(Started { furnished, members, first: false, loads })
+}
+
+/// This replica as it wants to be listed.
+fn member(gate: &Gate, options: &Options, standing: Standing) -> Member {
+    Member {
         id: gate.node,
         address: gate.address,
-        services: Services::default(),
-        volatile: true,
+        services: if options.policy.witness { Services::WITNESS } else { Services::default() },
+        volatile: matches!(options.storage, Storage::Memory(_)),
         standing,
-    };
-    if bootstrap.is_empty() {
-        let members = BTreeMap::from([(gate.node, member(Standing::Voter))]);
-        return Ok(Welcome {
-            cluster: ClusterId(random.random()),
-            genesis: View { id: ViewId(1), members },
-            members: Vec::new(),
-        });
+        silent: false,
     }
-    tracing::info!("replica {} on {} asks to join, memory only", gate.node, gate.address);
-    let member = member(Standing::Learner { replaces: None });
-    Joiner { gate, member, bootstrap, boot_wait }.join().await
 }
 
 /// Runs the replica of a cluster, and lets everybody hear its last words.
@@ -119,14 +157,14 @@ async fn serve(
     gate: &Arc<Gate>,
     receivers: Receivers,
     options: Options,
-    welcome: Welcome,
+    started: Started,
     seed: u64,
     plugins: Vec<Box<dyn ViewPlugin>>,
     stop: impl Future<Output = ()>,
 ) -> Result<Exit, NodeError> {
     let (rosters, newest) = watch::channel(None);
     let plugins = plugins.into_iter().map(|plugin| plugin::start(plugin, newest.clone())).collect::<Vec<_>>();
-    let mut driver = assemble(gate, receivers, options, welcome, seed, rosters)?;
+    let mut driver = assemble(gate, receivers, options, started, seed, rosters)?;
     let ended = driver.run(stop).await;
     match &ended {
         Ok(Exit::Stopped) => tracing::info!("stopped"),
@@ -134,7 +172,14 @@ async fn serve(
         Err(error) => tracing::debug!("ends: {error}"),
     }
     trace(&plugins);
-    say_last_words(driver.into_outboxes()).await;
+    let (outboxes, store) = driver.into_parts();
+    say_last_words(outboxes).await;
+    if let Store::Disk(writer) = store {
+        let closed = writer.close();
+        if ended.is_ok() {
+            closed?;
+        }
+    }
     ended
 }
 
@@ -142,37 +187,52 @@ fn assemble(
     gate: &Arc<Gate>,
     receivers: Receivers,
     options: Options,
-    welcome: Welcome,
+    started: Started,
     seed: u64,
     rosters: watch::Sender<Option<Arc<Roster>>>,
-) -> Result<Driver<MemoryStore>, NodeError> {
-    let Welcome { cluster, genesis, members } = welcome;
-    let first = options.bootstrap.is_empty();
-    let executor = Executor::new().map_err(|error| NodeError::HostFault { why: error.to_string() })?;
-    let applying = Applying::start(Application::new(cluster, executor))?;
+) -> Result<Driver, NodeError> {
+    let Started { furnished, members, first, loads } = started;
+    let Furnished { store, events, application, base, past } = furnished;
+    let volatile = matches!(options.storage, Storage::Memory(_));
+    let cluster = base.cluster;
+    let applying = Applying::start(application, || Executor::new().map_err(|error| error.to_string()))?;
     let clock = Clock::start();
-    let contacts = members.iter().map(|(node, _)| *node).filter(|node| *node != gate.node).collect();
-    let config = Config { cluster, node: gate.node, genesis, contacts, timing: Timing::default(), seed };
-    let replica = Replica::new(config, clock.now());
+    let config = Config {
+        node: gate.node,
+        member: member(gate, &options, Standing::Learner { replaces: None }),
+        base,
+        contacts: members.iter().map(|(node, _)| *node).filter(|node| *node != gate.node).collect(),
+        timing: options.timing,
+        policy: Policy { volatile, ..options.policy },
+        seed,
+    };
+    let durable = past.position;
+    let mut effects = Vec::new();
+    let replica = Replica::recover(config, clock.now(), past, &mut effects);
     let mut links = Links::new(Arc::clone(gate));
     for (node, address) in members {
         links.on_heard(node, address);
     }
-    tracing::info!("replica {} of cluster {cluster} on {}, memory only", gate.node, gate.address);
+    let kept = if volatile { ", memory only" } else { "" };
+    tracing::info!("replica {} of cluster {cluster} on {}{kept}", gate.node, gate.address);
     gate.open(cluster);
+    let mut work = Work::from(durable);
+    work.begin(effects);
     Ok(Driver {
         gate: Arc::clone(gate),
         clock,
         replica,
-        store: MemoryStore::default(),
+        store,
+        log_events: events,
+        pieces: Pieces::new(),
         receivers,
         applying,
         links,
         clients: Clients::new(Arc::clone(&gate.counters)),
-        progress: Progress::new(gate.node, first, options.object, options.on_ready),
+        progress: Progress::new(gate.node, first, options.object.filter(|_| loads), options.on_ready),
         rosters,
         counters: Arc::clone(&gate.counters),
-        work: Work::default(),
+        work,
     })
 }
 

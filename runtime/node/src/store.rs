@@ -1,57 +1,167 @@
-//! Where a replica's log is kept, and what waits until it is kept safely.
+//! Where a replica's log and snapshots are kept, and what waits until they are kept safely.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use concoord_consensus::io::LogPosition;
-use concoord_wire::NodeId;
+use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::peer::Message;
 use concoord_wire::record::Record;
+use concoord_wire::{NodeId, Slot};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// A replica's log on its way to something durable.
+use crate::disk::MemoryDirectory;
+use crate::log::{LogEvent, LogWriter};
+use crate::snapshots::{Incoming, SnapshotError, Snapshots};
+
+/// A replica's log and snapshots, on disk or in memory. What comes of each request is a [`LogEvent`].
 ///
 /// Records are appended in the order of their positions, without gaps. A record counts as durable only when
-/// [`Store::sync`] said so; an error of it ends the process, because what the disk holds is then unknown.
-pub(crate) trait Store: Send {
-    /// Takes a record. It may be lost until a sync covers it.
+/// [`LogEvent::Durable`] said so.
+#[derive(Debug)]
+pub(crate) enum Store {
+    /// Threads of their own write.
+    Disk(LogWriter),
+    /// Nothing survives the process.
+    Memory(Memory),
+}
+
+impl Store {
+    /// In memory, with the snapshot that the replica starts from.
     ///
     /// # Errors
-    /// [`StoreError`] when it can't be taken.
-    fn append(&mut self, position: LogPosition, record: Record) -> Result<(), StoreError>;
-
-    /// Makes what was appended durable as far as that goes without waiting for long, and tells up to where the log
-    /// is durable now.
-    ///
-    /// # Errors
-    /// [`StoreError`]; it is not retried.
-    fn sync(&mut self) -> Result<LogPosition, StoreError>;
-}
-
-/// The log can't be written.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("log position {position}: {why}")]
-pub struct StoreError {
-    /// The first position that is not durable.
-    pub position: LogPosition,
-    /// What happened.
-    pub why: String,
-}
-
-/// Memory only: it counts records and forgets them, so a replica that stops is a lost identity. Its members join as
-/// volatile ones.
-#[derive(Debug, Default)]
-pub(crate) struct MemoryStore {
-    last: LogPosition,
-}
-
-impl Store for MemoryStore {
-    fn append(&mut self, position: LogPosition, _record: Record) -> Result<(), StoreError> {
-        assert_eq!(position.0, self.last.0 + 1, "records are numbered without gaps");
-        self.last = position;
-        Ok(())
+    /// As [`Snapshots::save`].
+    pub(crate) fn in_memory(
+        checkpoint: &Checkpoint,
+        body: &[u8],
+    ) -> Result<(Store, UnboundedReceiver<LogEvent>), SnapshotError> {
+        let snapshots = Snapshots::new(Arc::new(MemoryDirectory::new()));
+        snapshots.save(checkpoint, body)?;
+        let (events, receiver) = unbounded_channel();
+        let memory = Memory { last: LogPosition(0), told: LogPosition(0), snapshots, incoming: None, events };
+        Ok((Store::Memory(memory), receiver))
     }
 
-    fn sync(&mut self) -> Result<LogPosition, StoreError> {
-        Ok(self.last)
+    /// Takes a record, which goes on its way with the next [`Store::commit`].
+    pub(crate) fn append(&mut self, position: LogPosition, record: Record) {
+        match self {
+            Store::Disk(writer) => writer.append(position, record),
+            Store::Memory(memory) => {
+                assert_eq!(position.0, memory.last.0 + 1, "records are numbered without gaps");
+                memory.last = position;
+            }
+        }
+    }
+
+    /// Hands over what was taken. [`LogEvent::Durable`] follows.
+    pub(crate) fn commit(&mut self) {
+        match self {
+            Store::Disk(writer) => writer.commit(),
+            Store::Memory(memory) if memory.told < memory.last => {
+                memory.told = memory.last;
+                memory.tell(LogEvent::Durable(memory.last));
+            }
+            Store::Memory(_) => {}
+        }
+    }
+
+    /// Records of slots up to here are not needed any more.
+    pub(crate) fn truncate(&self, upto: Slot) {
+        if let Store::Disk(writer) = self {
+            writer.truncate(upto);
+        }
+    }
+
+    /// [`LogEvent::Saved`] or [`LogEvent::NotSaved`] follows.
+    pub(crate) fn save_snapshot(&mut self, checkpoint: Checkpoint, body: Bytes) {
+        match self {
+            Store::Disk(writer) => writer.save_snapshot(checkpoint, body),
+            Store::Memory(memory) => {
+                let event = match memory.snapshots.save(&checkpoint, &body) {
+                    Ok(file) => LogEvent::Saved(file),
+                    Err(error) => LogEvent::NotSaved { slot: checkpoint.slot, error },
+                };
+                memory.tell(event);
+            }
+        }
+    }
+
+    /// Takes a part of a peer's snapshot. [`LogEvent::Received`] or [`LogEvent::NotReceived`] follows.
+    pub(crate) fn receive(&mut self, slot: Slot, offset: u64, bytes: Bytes) {
+        match self {
+            Store::Disk(writer) => writer.receive(slot, offset, bytes),
+            Store::Memory(memory) => {
+                let event = match memory.receive(slot, offset, &bytes) {
+                    Ok(have) => LogEvent::Received { slot, have },
+                    Err(error) => LogEvent::NotReceived { slot, error },
+                };
+                memory.tell(event);
+            }
+        }
+    }
+
+    /// All parts are there. [`LogEvent::Installed`] or [`LogEvent::NotReceived`] follows.
+    pub(crate) fn complete(&mut self, slot: Slot) {
+        match self {
+            Store::Disk(writer) => writer.complete(slot),
+            Store::Memory(memory) => {
+                let event = match memory.complete(slot) {
+                    Ok(loaded) => LogEvent::Installed(loaded),
+                    Err(error) => LogEvent::NotReceived { slot, error },
+                };
+                memory.tell(event);
+            }
+        }
+    }
+
+    /// The snapshots, for reading them.
+    pub(crate) fn snapshots(&self) -> &Snapshots {
+        match self {
+            Store::Disk(writer) => writer.snapshots(),
+            Store::Memory(memory) => &memory.snapshots,
+        }
+    }
+}
+
+/// Counts records and forgets them, so a replica that stops is a lost identity. Its members join as volatile ones.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    last: LogPosition,
+    told: LogPosition,
+    snapshots: Snapshots,
+    incoming: Option<Incoming>,
+    events: UnboundedSender<LogEvent>,
+}
+
+impl Memory {
+    fn tell(&self, event: LogEvent) {
+        // Without a driver there is nobody to tell.
+        let _ = self.events.send(event);
+    }
+
+    fn incoming(&mut self, slot: Slot) -> Result<&mut Incoming, SnapshotError> {
+        let incoming = match self.incoming.take().filter(|incoming| incoming.slot() == slot) {
+            Some(incoming) => incoming,
+            None => self.snapshots.incoming(slot)?,
+        };
+        Ok(self.incoming.insert(incoming))
+    }
+
+    fn receive(&mut self, slot: Slot, offset: u64, bytes: &[u8]) -> Result<u64, SnapshotError> {
+        let incoming = self.incoming(slot)?;
+        match incoming.append(offset, bytes) {
+            Ok(()) | Err(SnapshotError::OutOfOrder { .. }) => Ok(incoming.received()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn complete(&mut self, slot: Slot) -> Result<crate::snapshots::LoadedSnapshot, SnapshotError> {
+        self.incoming(slot)?;
+        if let Some(incoming) = self.incoming.take() {
+            incoming.complete()?;
+        }
+        self.snapshots.load(slot)
     }
 }
 
@@ -66,6 +176,11 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// With everything up to `durable` durable already.
+    pub(crate) fn from(durable: LogPosition) -> Held {
+        Held { durable, waiting: BTreeMap::new() }
+    }
+
     /// Gives the message back when it may go at once, else keeps it.
     pub(crate) fn admit(&mut self, after: LogPosition, outgoing: Outgoing) -> Option<Outgoing> {
         if after <= self.durable {
@@ -86,10 +201,6 @@ impl Held {
         std::mem::replace(&mut self.waiting, still).into_values().flatten().collect()
     }
 
-    pub(crate) fn durable(&self) -> LogPosition {
-        self.durable
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -97,7 +208,8 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
-    use concoord_wire::{Ballot, Slot};
+    use concoord_wire::member::View;
+    use concoord_wire::{Ballot, ClusterId};
 
     use super::*;
 
@@ -105,19 +217,47 @@ mod tests {
         (NodeId(to), Message::Fetch { from: Slot(to) })
     }
 
+    fn memory() -> (Store, UnboundedReceiver<LogEvent>) {
+        let checkpoint = Checkpoint::genesis(ClusterId(1), View::first([]));
+        Store::in_memory(&checkpoint, b"nothing").expect("memory has room")
+    }
+
     #[test]
-    fn the_memory_store_is_durable_up_to_what_it_was_given() {
-        let mut store = MemoryStore::default();
-        assert_eq!(store.sync(), Ok(LogPosition(0)));
-        store.append(LogPosition(1), Record::Promised(Ballot::ZERO)).expect("memory takes everything");
-        store.append(LogPosition(2), Record::Decided(Slot(1))).expect("memory takes everything");
-        assert_eq!(store.sync(), Ok(LogPosition(2)));
+    fn a_store_in_memory_is_durable_up_to_what_it_was_given() {
+        let (mut store, mut events) = memory();
+        store.append(LogPosition(1), Record::Promised(Ballot::ZERO));
+        store.append(LogPosition(2), Record::Decided(Slot(1)));
+        assert!(events.try_recv().is_err(), "not handed over");
+        store.commit();
+        store.commit();
+        assert!(matches!(events.try_recv(), Ok(LogEvent::Durable(LogPosition(2)))));
+        assert!(events.try_recv().is_err(), "said once");
     }
 
     #[test]
     #[should_panic(expected = "without gaps")]
     fn a_gap_in_the_log_is_our_own_bug() {
-        let _ = MemoryStore::default().append(LogPosition(2), Record::Decided(Slot(1)));
+        memory().0.append(LogPosition(2), Record::Decided(Slot(1)));
+    }
+
+    #[test]
+    fn a_snapshot_in_memory_passes_from_one_store_to_another_in_parts() {
+        let (mut from, mut said) = memory();
+        let checkpoint = Checkpoint { slot: Slot(7), ..Checkpoint::genesis(ClusterId(1), View::first([])) };
+        from.save_snapshot(checkpoint.clone(), Bytes::from(vec![7; 1000]));
+        let Ok(LogEvent::Saved(file)) = said.try_recv() else { panic!("it is saved") };
+        let (mut to, mut heard) = memory();
+        let mut have = 0;
+        while have < file.bytes {
+            let part = from.snapshots().read_raw(Slot(7), have, 300).expect("it is there");
+            to.receive(Slot(7), have, part.into());
+            let Ok(LogEvent::Received { have: now, .. }) = heard.try_recv() else { panic!("a part is taken") };
+            assert!(now > have);
+            have = now;
+        }
+        to.complete(Slot(7));
+        let Ok(LogEvent::Installed(loaded)) = heard.try_recv() else { panic!("it is whole") };
+        assert_eq!((loaded.checkpoint, loaded.body), (checkpoint, vec![7; 1000]));
     }
 
     #[test]

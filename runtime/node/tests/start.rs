@@ -52,7 +52,7 @@ async fn first() -> Running {
 }
 
 fn hello(cluster: Option<ClusterId>, node: Option<(NodeId, SocketAddr)>) -> Hello {
-    Hello { versions: (PROTOCOL_MIN, PROTOCOL_MAX), cluster, node }
+    Hello { versions: (PROTOCOL_MIN, PROTOCOL_MAX), cluster, node, life: 1 }
 }
 
 async fn dial(address: SocketAddr, role: Role, hello: &Hello) -> Result<Connection, DialError> {

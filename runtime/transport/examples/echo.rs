@@ -28,7 +28,7 @@ fn main() {
     let address = address_in.recv().expect("the server is up");
     block_on(async {
         let client = Endpoint::client().expect("a port");
-        let hello = Hello { versions: (PROTOCOL_MIN, PROTOCOL_MAX), cluster: None, node: None };
+        let hello = Hello { versions: (PROTOCOL_MIN, PROTOCOL_MAX), cluster: None, node: None, life: 1 };
         let started = Instant::now();
         let connection = client.dial(address, Role::Client, &hello, Duration::from_secs(1)).await.expect("an answer");
         println!("dial: {:?}", started.elapsed());

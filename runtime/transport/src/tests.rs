@@ -19,7 +19,7 @@ use crate::{AcceptError, Endpoint, HANDSHAKE_TIMEOUT, Incoming, ReceiveError, Ro
 const SOON: Duration = Duration::from_secs(5);
 
 fn hello() -> Hello {
-    Hello { versions: (PROTOCOL_MIN, PROTOCOL_MAX), cluster: None, node: None }
+    Hello { versions: (PROTOCOL_MIN, PROTOCOL_MAX), cluster: None, node: None, life: 1 }
 }
 
 fn server() -> Endpoint {

@@ -22,7 +22,7 @@ fn loopback() -> SocketAddr {
 }
 
 fn hello(cluster: Option<ClusterId>) -> Hello {
-    Hello { versions: (PROTOCOL_MIN, PROTOCOL_MAX), cluster, node: None }
+    Hello { versions: (PROTOCOL_MIN, PROTOCOL_MAX), cluster, node: None, life: 1 }
 }
 
 /// Both ends of one connection: the dialer's, then the acceptor's.

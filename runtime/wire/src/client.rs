@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::abi::Answer;
 use crate::member::Roster;
-use crate::{CallId, ObjectId, SessionId, Slot};
+use crate::{CallId, NodeId, ObjectId, SessionId, Slot, ViewId};
 
 /// Client to replica.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +62,22 @@ pub enum Request {
         /// How fresh the answer must be.
         consistency: Consistency,
     },
+    /// An operator changes the membership. Leader only, but for [`Action::Leave`].
+    Administer {
+        /// The client's own number, given back with the answer.
+        request: u64,
+        /// What to do.
+        action: Action,
+    },
+    /// A piece of a snapshot, for a backup. Any replica that has it.
+    Backup {
+        /// The client's own number, given back with the answer.
+        request: u64,
+        /// Which snapshot; `None` for one that holds everything acknowledged before this request.
+        slot: Option<Slot>,
+        /// From which byte on.
+        offset: u64,
+    },
     /// Who are the members? Any replica, as far as it knows.
     View {
         /// The client's own number, given back with the answer.
@@ -72,6 +88,17 @@ pub enum Request {
         /// The client's own number, given back with the answer.
         request: u64,
     },
+}
+
+/// What an operator wants of the membership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// Take a member out for good: it is not taken back under its id.
+    Remove(NodeId),
+    /// Take a member out that may come back with its disk.
+    Evict(NodeId),
+    /// The replica that is asked leaves the view and stops.
+    Leave,
 }
 
 /// How fresh the state must be that a query sees.
@@ -120,6 +147,20 @@ pub enum Response {
         /// The object.
         result: Result<Description, CallError>,
     },
+    /// To [`Request::Administer`], once it is decided.
+    Administered {
+        /// As asked.
+        request: u64,
+        /// The view that it made, or why not.
+        result: Result<ViewId, AdministerError>,
+    },
+    /// To [`Request::Backup`].
+    Backup {
+        /// As asked.
+        request: u64,
+        /// The piece, or why there is none.
+        result: Result<BackupPiece, CallError>,
+    },
     /// To [`Request::View`].
     View {
         /// As asked.
@@ -132,6 +173,54 @@ pub enum Response {
         /// As asked.
         request: u64,
     },
+}
+
+/// A piece of a snapshot as a backup reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupPiece {
+    /// Which snapshot: to be named when asking for the next piece.
+    pub slot: Slot,
+    /// Bytes of the whole.
+    pub total: u64,
+    /// Where the piece belongs.
+    pub offset: u64,
+    /// The piece; empty when `offset` is the end.
+    pub data: Bytes,
+}
+
+/// Why the membership was not changed as an operator wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum AdministerError {
+    /// Ask the leader.
+    #[error("this replica does not lead{}", match .leader { Some(at) => format!(", {at} does"), None => String::new() })]
+    NotLeader {
+        /// Where it is, if known.
+        leader: Option<SocketAddr>,
+    },
+    /// Not a member.
+    #[error("{member} is no member of view {view}")]
+    NoMember {
+        /// Who was meant.
+        member: NodeId,
+        /// The view.
+        view: ViewId,
+    },
+    /// Another change of view is under way; ask again.
+    #[error("another change of view is under way: try again")]
+    UnderWay,
+    /// The view without it could decide nothing.
+    #[error("without {member}, {live} of {voters} voters would be live, and a majority is needed")]
+    NoMajority {
+        /// Who was meant.
+        member: NodeId,
+        /// Voters that would be left.
+        voters: u32,
+        /// How many of those answer at the moment.
+        live: u32,
+    },
+    /// Leadership changed before it was decided; look at the view and ask again.
+    #[error("leadership changed before it was decided: look at the members and try again")]
+    Unknown,
 }
 
 /// An object as clients see it.

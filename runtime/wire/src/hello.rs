@@ -20,6 +20,9 @@ pub struct Hello {
     pub cluster: Option<ClusterId>,
     /// The replica that dials, with the address at which it is reached; `None` for clients.
     pub node: Option<(NodeId, SocketAddr)>,
+    /// Drawn at random by each process: a replica that started again has another, and connections to its former life are
+    /// of no use any more.
+    pub life: u64,
 }
 
 /// Answers a [`Hello`].
@@ -97,7 +100,7 @@ mod tests {
 
     #[test]
     fn clusters_and_versions_must_fit() {
-        let hello = |versions, cluster| Hello { versions, cluster, node: None };
+        let hello = |versions, cluster| Hello { versions, cluster, node: None, life: 1 };
         let (a, b) = (ClusterId(1), ClusterId(2));
         assert_eq!(agree(&hello((1, 1), None), Some(a)), Ok(1));
         assert_eq!(agree(&hello((1, 9), Some(a)), Some(a)), Ok(1));

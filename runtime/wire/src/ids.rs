@@ -115,6 +115,12 @@ impl Ballot {
     pub const ZERO: Ballot = Ballot { view: ViewId(0), round: 0, leader: NodeId(0) };
 }
 
+impl Default for Ballot {
+    fn default() -> Ballot {
+        Ballot::ZERO
+    }
+}
+
 impl fmt::Display for Ballot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}@{:?}", self.view, self.round, self.leader)

@@ -71,6 +71,18 @@ pub enum JoinRefusal {
         /// What happened.
         why: String,
     },
+    /// An operator took it out.
+    #[error("an operator took {member} out of the cluster for good; start with an empty data directory to join anew")]
+    Expelled {
+        /// Who asks.
+        member: NodeId,
+    },
+    /// A voter of this kind would not leave the others a majority.
+    #[error("{kind} voters must stay a minority, and this cluster can't take another one now")]
+    Minority {
+        /// `volatile` or `witness`.
+        kind: String,
+    },
     /// The view is full.
     #[error("the cluster has {limit} members already, which is the most")]
     Full {

@@ -5,8 +5,7 @@
 //! | host and Wasm guest         | [`abi`], [`interface`]                           |
 //! | client and replica          | [`client`], [`hello`]                            |
 //! | replica and replica         | [`peer`], [`join`], [`hello`]                    |
-//! | replica and its log         | [`record`], [`value`]                            |
-//! | replica and its snapshots   | [`checkpoint`]                                   |
+//! | replica and its disk        | [`record`], [`value`], [`checkpoint`]            |
 //! | proxy and client            | [`caller`]                                       |
 //! | JSON and postcard           | `json`, with the feature of that name            |
 //!

@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::net::SocketAddr;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,8 @@ pub struct Member {
     pub volatile: bool,
     /// Whether it votes yet.
     pub standing: Standing,
+    /// Decided: nobody heard it lately, so discovery leaves it out. Quorums count it all the same.
+    pub silent: bool,
 }
 
 /// Whether a member votes.
@@ -59,9 +61,21 @@ pub struct View {
     pub id: ViewId,
     /// All members by id.
     pub members: BTreeMap<NodeId, Member>,
+    /// The cluster was made to keep nothing on disk; else volatile voters stay a minority.
+    pub volatile: bool,
+    /// Whom an operator took out for good, the lowest ids first forgotten: they are not taken back.
+    pub expelled: BTreeSet<NodeId>,
 }
 
 impl View {
+    /// A first view of these members.
+    #[must_use]
+    pub fn first(members: impl IntoIterator<Item = Member>) -> View {
+        let members = members.into_iter().map(|member| (member.id, member)).collect::<BTreeMap<_, _>>();
+        let volatile = members.values().all(|member| member.volatile);
+        View { id: ViewId(1), members, volatile, expelled: BTreeSet::new() }
+    }
+
     /// The ids that vote, in order.
     pub fn voters(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.members.values().filter(|member| member.standing == Standing::Voter).map(|member| member.id)
@@ -105,12 +119,18 @@ impl fmt::Display for Role {
 }
 
 impl Member {
+    /// Whether it stores and runs no objects.
+    #[must_use]
+    pub fn is_witness(&self) -> bool {
+        self.services.contains(Services::WITNESS)
+    }
+
     /// How it takes part.
     #[must_use]
     pub fn role(&self) -> Role {
         match self.standing {
             Standing::Learner { .. } => Role::Learner,
-            Standing::Voter if self.services.contains(Services::WITNESS) => Role::Witness,
+            Standing::Voter if self.is_witness() => Role::Witness,
             Standing::Voter => Role::Replica,
         }
     }
@@ -127,7 +147,7 @@ pub struct Roster {
     pub leader: Option<NodeId>,
     /// Everybody in the view, by id.
     pub members: Vec<RosterMember>,
-    /// Slot of the last change of view or leader.
+    /// Slot of the last change of view, leader or silence.
     pub revision: Slot,
     /// Highest slot that the answering replica knows as decided.
     pub decided: Slot,
@@ -148,4 +168,6 @@ pub struct RosterMember {
     pub services: Services,
     /// Whether the reporting replica has heard it lately.
     pub live: bool,
+    /// Decided: it was unheard for so long that discovery leaves it out.
+    pub silent: bool,
 }

@@ -1,7 +1,9 @@
 //! Messages between replicas. Who sends each, when, and what it promises stands at the variant.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::member::Member;
 use crate::value::Value;
 use crate::{Ballot, NodeId, Slot};
 
@@ -24,6 +26,8 @@ pub enum Message {
         decided: Slot,
         /// Everything accepted above `decided`, highest ballot per slot.
         accepted: Vec<AcceptedValue>,
+        /// Slots, first and last, of which this voter's disk lost what it had accepted: for these it does not count.
+        unknown: Vec<(Slot, Slot)>,
     },
     /// Leader to voters and learners, phase 2a.
     Accept {
@@ -90,10 +94,47 @@ pub enum Message {
         /// Apply up to here, then answer; `None` when the asked replica does not lead.
         index: Option<Slot>,
     },
+    /// Member to any: is there a snapshot of a slot above this one? Witnesses take theirs from others.
+    AskSnapshot {
+        /// What the sender has already.
+        above: Slot,
+    },
+    /// Answer to a [`Message::Fetch`] from below the log, and to [`Message::AskSnapshot`]: this snapshot can be fetched.
+    SnapshotAt {
+        /// The slot whose state it holds.
+        slot: Slot,
+        /// Bytes of the whole.
+        bytes: u64,
+    },
+    /// To whoever offered a snapshot: the bytes from here on.
+    FetchSnapshot {
+        /// Which.
+        slot: Slot,
+        /// From which byte on.
+        offset: u64,
+    },
+    /// A piece of a snapshot.
+    SnapshotChunk {
+        /// Which.
+        slot: Slot,
+        /// Bytes of the whole.
+        total: u64,
+        /// Where the piece belongs.
+        offset: u64,
+        /// CRC-32C of the piece.
+        checksum: u32,
+        /// The piece.
+        data: Bytes,
+    },
     /// Leader to its successor: campaign now, the leader is going.
     HandOver,
     /// Member to leader, repeated until decided: take me out of the view, I am stopping.
     Leave,
+    /// A replica that left the view, or was evicted, to those that it knows as members: take me in again.
+    Return {
+        /// As it wants to be listed; it is who sends.
+        member: Member,
+    },
 }
 
 impl Message {
@@ -112,8 +153,13 @@ impl Message {
             | Message::Entries { .. }
             | Message::ReadIndex { .. }
             | Message::ReadIndexReply { .. }
+            | Message::AskSnapshot { .. }
+            | Message::SnapshotAt { .. }
+            | Message::FetchSnapshot { .. }
+            | Message::SnapshotChunk { .. }
             | Message::HandOver
-            | Message::Leave => None,
+            | Message::Leave
+            | Message::Return { .. } => None,
         }
     }
 }

@@ -1,10 +1,10 @@
-//! What a replica writes to its log. All of it is needed to go on as the same voter after a restart.
+//! What a replica writes to its log. All of it above its newest snapshot is needed to go on as the same voter after a
+//! restart; who it is and where its log begins stand in files of their own.
 
 use serde::{Deserialize, Serialize};
 
-use crate::member::View;
 use crate::value::Value;
-use crate::{Ballot, ClusterId, GroupId, NodeId, Slot};
+use crate::{Ballot, GroupId, Slot};
 
 /// One record of the log, with the group it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,15 +18,6 @@ pub struct GroupRecord {
 /// What must not be forgotten.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
-    /// First record of a replica: who it is, and the view that its log starts in.
-    Start {
-        /// The cluster.
-        cluster: ClusterId,
-        /// This replica.
-        node: NodeId,
-        /// The view before slot 1.
-        genesis: View,
-    },
     /// No ballot below this one is accepted any more.
     Promised(Ballot),
     /// A value was accepted.

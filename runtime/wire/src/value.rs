@@ -16,6 +16,15 @@ pub enum Value {
     Batch(Bytes),
     /// A change of membership; it seals its slot.
     View(ViewCommand),
+    /// A member is unheard, or heard again. Quorums stay as they are, so nothing is sealed.
+    Silence {
+        /// The view that it is said of; decided under any other view, it does nothing.
+        view: ViewId,
+        /// Who.
+        member: NodeId,
+        /// Whether it is silent from now on.
+        silent: bool,
+    },
 }
 
 impl Value {
@@ -25,7 +34,7 @@ impl Value {
         match self {
             Value::Noop => 1,
             Value::Batch(bytes) => bytes.len() + 8,
-            Value::View(_) => 64,
+            Value::View(_) | Value::Silence { .. } => 64,
         }
     }
 }
@@ -47,7 +56,23 @@ pub enum ViewChange {
     /// A learner votes from now on; the member that it replaces is gone with it.
     Promote(NodeId),
     /// A member leaves.
-    Remove(NodeId),
+    Remove {
+        /// Who.
+        member: NodeId,
+        /// Why: it decides who may come back.
+        why: Removal,
+    },
+}
+
+/// Why a member leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Removal {
+    /// It stops, and asked for it. It may come back under its id.
+    Left,
+    /// It was silent for too long. It may come back under its id.
+    Evicted,
+    /// An operator took it out for good.
+    Expelled,
 }
 
 /// Commands decided together, and the time at which they are executed.

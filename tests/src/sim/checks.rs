@@ -39,6 +39,8 @@ pub struct Checks {
     states: Vec<Option<(u64, NodeId)>>,
     /// The highest ballot on each disk.
     ballots: BTreeMap<NodeId, Ballot>,
+    /// The highest ballot that is durable on each disk.
+    durable_ballots: BTreeMap<NodeId, Ballot>,
     /// What queries could have seen so far: after each slot, what each object shows.
     shown: BTreeSet<(ObjectId, u32, Outcome)>,
     /// Requests that reached a replica and were not answered yet: in which life of it, and since when.
@@ -114,6 +116,8 @@ impl Asked {
             Request::Call { call, .. } => Some(Asked::Call(*call)),
             Request::Query { request, .. }
             | Request::Describe { request, .. }
+            | Request::Administer { request, .. }
+            | Request::Backup { request, .. }
             | Request::View { request }
             | Request::Ping { request } => Some(Asked::Request(*request)),
             Request::KeepAlive { .. } | Request::CloseSession { .. } => None,
@@ -126,6 +130,8 @@ impl Asked {
             Response::Called { call, .. } => Some(Asked::Call(*call)),
             Response::Queried { request, .. }
             | Response::Described { request, .. }
+            | Response::Administered { request, .. }
+            | Response::Backup { request, .. }
             | Response::View { request, .. }
             | Response::Pong { request } => Some(Asked::Request(*request)),
             Response::SessionGone { .. } => None,
@@ -228,7 +234,7 @@ impl Checks {
     pub fn appended(&mut self, node: NodeId, record: &Record) -> Result<(), Violation> {
         let ballot = match record {
             Record::Promised(ballot) | Record::Accepted { ballot, .. } => *ballot,
-            Record::Start { .. } | Record::Decided(_) => return Ok(()),
+            Record::Decided(_) => return Ok(()),
         };
         let highest = self.ballots.entry(node).or_insert(ballot);
         if ballot < *highest {
@@ -238,16 +244,24 @@ impl Checks {
         Ok(())
     }
 
-    /// A disk lost what was not synced: only what is left counts.
-    pub fn crashed(&mut self, node: NodeId, disk: &[Record]) {
-        let highest = disk.iter().filter_map(|record| match record {
-            Record::Promised(ballot) | Record::Accepted { ballot, .. } => Some(*ballot),
-            _ => None,
-        });
-        match highest.max() {
-            Some(highest) => self.ballots.insert(node, highest),
-            None => self.ballots.remove(&node),
-        };
+    /// A ballot is on a disk for sure.
+    pub fn durable(&mut self, node: NodeId, ballot: Ballot) {
+        let highest = self.durable_ballots.entry(node).or_insert(ballot);
+        *highest = ballot.max(*highest);
+    }
+
+    /// A node starts again and has promised this, by its disk.
+    ///
+    /// # Errors
+    /// [`Violation`] when it had promised more, durably.
+    pub fn recovered(&mut self, node: NodeId, promised: Ballot) -> Result<(), Violation> {
+        self.ballots.insert(node, promised);
+        match self.durable_ballots.get(&node) {
+            Some(durable) if promised < *durable => {
+                Err(Violation::new(format!("{node:?} had promised {durable} and starts again with {promised}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// All is over: what the objects have come to is the last that is read, and all histories are checked.

@@ -5,6 +5,8 @@
 pub enum Kind {
     /// A crash that lost what was not synced.
     Crash,
+    /// A process killed, its machine alive.
+    Kill,
     /// A disk lost for good; a new replica takes the address.
     LostDisk,
     /// Both ways cut between two halves.
@@ -39,6 +41,32 @@ pub enum Kind {
     ClockBack,
     /// A replica that was asked to stop and left.
     Stop,
+    /// A replica that was asked to stop and started again with its disk.
+    CleanRestart,
+    /// A bit flipped, a sector zeroed, cut off or overwritten by another one, in what a disk had for sure.
+    Damage,
+    /// Data that was refused for its damage.
+    RefusedData,
+    /// An operation of the disk that failed.
+    DiskError,
+    /// A process that ended because its disk failed.
+    DiskFailure,
+    /// A disk without room.
+    FullDisk,
+    /// A snapshot that was made.
+    Snapshot,
+    /// A snapshot that was fetched from a peer.
+    Transfer,
+    /// A member that keeps nothing on disk.
+    Volatile,
+    /// A member that votes and runs no objects.
+    Witness,
+    /// A member marked as silent.
+    Silence,
+    /// A member evicted for its silence.
+    Eviction,
+    /// A member that came back after it was evicted or left.
+    Return,
     /// Clients that lost their connections.
     Reconnect,
     /// A client that crashed, and with it all that it knew.
@@ -62,8 +90,9 @@ pub enum Kind {
 }
 
 /// All kinds, with the words for them.
-const KINDS: [(Kind, &str); 28] = [
+const KINDS: [(Kind, &str); 42] = [
     (Kind::Crash, "crashes"),
+    (Kind::Kill, "kills"),
     (Kind::LostDisk, "lost disks"),
     (Kind::Partition, "partitions"),
     (Kind::OneWayPartition, "one-way partitions"),
@@ -81,6 +110,19 @@ const KINDS: [(Kind, &str); 28] = [
     (Kind::ClockAhead, "clock jumps ahead"),
     (Kind::ClockBack, "clock jumps back"),
     (Kind::Stop, "stops"),
+    (Kind::CleanRestart, "clean restarts"),
+    (Kind::Damage, "damaged disks"),
+    (Kind::RefusedData, "data refused"),
+    (Kind::DiskError, "disk errors drawn"),
+    (Kind::DiskFailure, "disk failures"),
+    (Kind::FullDisk, "full disks"),
+    (Kind::Snapshot, "snapshots"),
+    (Kind::Transfer, "snapshots fetched"),
+    (Kind::Volatile, "volatile members"),
+    (Kind::Witness, "witnesses"),
+    (Kind::Silence, "members marked silent"),
+    (Kind::Eviction, "evictions"),
+    (Kind::Return, "members taken back"),
     (Kind::Reconnect, "reconnects"),
     (Kind::ClientCrash, "client crashes"),
     (Kind::Heal, "heals"),
@@ -94,8 +136,14 @@ const KINDS: [(Kind, &str); 28] = [
 ];
 
 /// How often each kind came up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Coverage([u64; KINDS.len()]);
+
+impl Default for Coverage {
+    fn default() -> Coverage {
+        Coverage([0; KINDS.len()])
+    }
+}
 
 impl Coverage {
     /// It came up once more.

@@ -2,9 +2,10 @@
 
 use concoord::wire::NodeId;
 use concoord::wire::peer::Message;
-use concoord::wire::record::Record;
+use concoord::wire::value::{Removal, Value, ViewChange, ViewCommand};
 use concoord_consensus::io::{Effect, Input, LogPosition};
 
+use super::coverage::Kind;
 use super::network::Place;
 use super::node::{Done, Work};
 use super::objects::MODULES;
@@ -31,6 +32,7 @@ impl World {
             self.schedule(delay, Event::Flush { node: id, life });
         }
         self.carry_out(id, effects);
+        self.commit(id);
         self.compare(id);
         self.schedule_tick(id);
     }
@@ -46,10 +48,6 @@ impl World {
             Input::Flush => self.schedule(wait, Event::Flush { node: id, life }),
             Input::Client { client, request } => self.schedule(wait, Event::Request { over: client, request }),
             Input::ClientGone { client } => self.schedule(wait, Event::ClientGone { over: client }),
-            Input::Durable { position } => {
-                let records = usize::try_from(position.0).expect("few records");
-                self.schedule(wait, Event::Synced { node: id, life, records });
-            }
             // The rest is asked again.
             _ => {}
         }
@@ -74,6 +72,7 @@ impl World {
     }
 
     pub(super) fn on_tick(&mut self, id: NodeId) {
+        self.retry_space(id);
         if self.ticks.get(&id).is_some_and(|(_, at_us)| *at_us == self.now_us) {
             self.ticks.remove(&id);
         }
@@ -89,7 +88,22 @@ impl World {
         let compared = self.compared.entry(id).or_default();
         while *compared < process.replica.decided() {
             *compared = compared.next();
-            let value = process.replica.decided_value(*compared).expect("a decided slot has a value");
+            let is_new = compared.0 > self.checks.slots();
+            // What a snapshot took the place of is compared by the state after it.
+            let Some(value) = process.replica.decided_value(*compared) else { continue };
+            let kind = match value {
+                Value::Silence { silent: true, .. } => Some(Kind::Silence),
+                Value::View(ViewCommand { change: ViewChange::Remove { why: Removal::Evicted, .. }, .. }) => {
+                    Some(Kind::Eviction)
+                }
+                Value::View(ViewCommand { change: ViewChange::Add(member), .. }) => {
+                    self.nodes.get(&member.id).is_some_and(|node| node.started).then_some(Kind::Return)
+                }
+                _ => None,
+            };
+            if let Some(kind) = kind.filter(|_| is_new) {
+                self.faults.coverage.count(kind);
+            }
             if let Err(violation) = self.checks.decided(id, *compared, value) {
                 self.violation.get_or_insert(violation);
             }
@@ -116,45 +130,32 @@ impl World {
                     });
                     self.load_objects(id);
                 }
-                Effect::Removed { .. } | Effect::Stopped => ends = true,
+                Effect::TakeSnapshot(checkpoint) => self.queue(id, Work::Snapshot(checkpoint)),
+                Effect::Restore { slot } => {
+                    let process = self.nodes.get_mut(&id).and_then(|node| node.process.as_mut()).expect("it runs");
+                    let received = process.received.take().filter(|received| received.checkpoint.slot == slot);
+                    let body = received.expect("what was received last is taken over").body;
+                    self.queue(id, Work::Restore(slot, body));
+                }
+                Effect::Truncate { upto } => self.truncate(id, upto),
+                Effect::OfferSnapshot { to } => self.offer_snapshot(id, to),
+                Effect::SendChunk { to, slot, offset } => self.send_chunk(id, to, slot, offset),
+                Effect::BeginSnapshot { slot, total } => self.keep_chunk(id, slot, total, 0, &[]),
+                Effect::KeepChunk { slot, total, offset, data, .. } => self.keep_chunk(id, slot, total, offset, &data),
+                Effect::Backup { .. } => {
+                    self.note_violation("a client was given a backup that nobody asked for".into())
+                }
+                // One that keeps nothing on disk comes back as somebody else.
+                Effect::Removed { .. } if self.nodes[&id].is_volatile() => ends = true,
+                Effect::Removed { reason } => {
+                    self.note_violation(format!("{id:?} was removed, which no operator wanted: {reason}"));
+                }
+                Effect::Stopped => ends = true,
             }
         }
         if ends {
-            self.retire(id);
+            self.on_stopped(id);
         }
-    }
-
-    pub(super) fn persist(&mut self, id: NodeId, position: LogPosition, record: Record) {
-        if let Err(violation) = self.checks.appended(id, &record) {
-            self.violation.get_or_insert(violation);
-        }
-        let delay = self.faults.sync_delay_us(id, &mut self.chance);
-        let node = self.nodes.get_mut(&id).expect("a node that runs");
-        node.disk.push(record);
-        assert_eq!(node.disk.len() as u64, position.0, "positions number the records");
-        let life = node.process.as_ref().map_or(0, |process| process.life);
-        self.schedule(delay, Event::Synced { node: id, life, records: usize::try_from(position.0).expect("few") });
-    }
-
-    pub(super) fn on_synced(&mut self, id: NodeId, records: usize) {
-        let node = self.nodes.get_mut(&id).expect("a node that runs");
-        if node.paused_until_us > self.now_us {
-            return self.postpone(id, Input::Durable { position: LogPosition(records as u64) });
-        }
-        if records <= node.synced {
-            return;
-        }
-        node.synced = records;
-        let position = LogPosition(records as u64);
-        let process = node.process.as_mut().expect("its life goes on");
-        process.durable = position;
-        let (ready, held) = std::mem::take(&mut process.held).into_iter().partition(|(after, ..)| *after <= position);
-        process.held = held;
-        let ready: Vec<(LogPosition, NodeId, Message)> = ready;
-        for (_, to, message) in ready {
-            self.transmit(id, to, message);
-        }
-        self.input(id, Input::Durable { position });
     }
 
     pub(super) fn send_or_hold(&mut self, id: NodeId, to: NodeId, message: Message, after: LogPosition) {
@@ -202,6 +203,14 @@ impl World {
                 self.input(id, Input::Applied(applied));
             }
             Done::Response(client, response) => self.respond(id, client, response),
+            Done::Snapshot(checkpoint, body) => self.save_snapshot(id, &checkpoint, &body),
+            Done::Restored(slot) => {
+                let state = process.application.state_hash();
+                if let Err(violation) = self.checks.applied(id, slot, state, process.application.objects()) {
+                    self.violation.get_or_insert(violation);
+                }
+                self.input(id, Input::Restored { slot });
+            }
         }
     }
 

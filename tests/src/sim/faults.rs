@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use concoord::wire::peer::Message;
-use concoord::wire::record::Record;
 use concoord::wire::value::Value;
 use concoord::wire::{NodeId, Slot};
 use concoord_consensus::io::Input;
+use concoord_node::disk::{Directory as _, Fault, FaultKind, SECTOR_BYTES};
 
 use super::clock::RATE_TRUE_PPM;
 pub use super::coverage::{Coverage, Kind};
+use super::node::Stop;
 use super::random::Chance;
 use super::world::{Event, World};
 
@@ -72,11 +73,11 @@ impl World {
     }
 
     fn inject_into(&mut self, victim: NodeId, running: &[NodeId]) {
-        match self.chance.between(0, 17) {
-            0 | 1 => {
-                self.faults.coverage.count(Kind::Crash);
-                self.crash(victim);
-            }
+        match self.chance.between(0, 21) {
+            0 | 1 => self.lose_power(victim),
+            18 => self.kill_process(victim),
+            19 => self.damage_disk(victim),
+            20 => self.break_disk(victim),
             2 => self.lose_disk(victim),
             3 | 4 => self.partition(running),
             5 => self.cut_link(running, victim),
@@ -100,7 +101,7 @@ impl World {
             _ => {
                 self.faults.coverage.count(Kind::Heal);
                 self.network.heal();
-                self.faults.end();
+                self.end_faults();
             }
         }
     }
@@ -112,11 +113,7 @@ impl World {
     /// A disk is lost only while a majority of the view, as far as anybody knows it, still has its own, and while no
     /// change of view may make that majority smaller.
     fn lose_disk(&mut self, victim: NodeId) {
-        let view = &self.newest_view;
-        let voters = view.voters().count();
-        let spare = voters >= 3 && self.lost_members() < (voters - 1) / 2;
-        let settled = voters == view.members.len() && !self.view_changes();
-        if spare && settled && view.is_voter(victim) {
+        if self.has_one_to_spare(victim) {
             self.faults.coverage.count(Kind::LostDisk);
             let node = self.nodes.get_mut(&victim).expect("it runs");
             node.lose_disk();
@@ -124,6 +121,23 @@ impl World {
             let delay = self.chance.between(20_000, 300_000);
             self.add_joiner(number, delay);
         }
+    }
+
+    /// Whether the cluster gets on though what `victim` has on disk is lost: a majority of the view, as far as anybody
+    /// knows it, has all of its own, and no change of view may make that majority smaller.
+    pub(super) fn has_one_to_spare(&self, victim: NodeId) -> bool {
+        let view = &self.newest_view;
+        let voters = view.voters().count();
+        let damaged = view.members.keys().filter(|id| self.is_damaged(**id)).count();
+        let spare = voters >= 3 && self.lost_members() + damaged < (voters - 1) / 2;
+        let settled = voters == view.members.len() && !self.view_changes();
+        spare && settled && view.is_voter(victim)
+    }
+
+    /// Whether a node lost something of what it accepted, and was not repaired.
+    pub(super) fn is_damaged(&self, id: NodeId) -> bool {
+        let node = &self.nodes[&id];
+        node.process.as_ref().map_or(node.is_damaged, |process| !process.replica.unknown().is_empty())
     }
 
     /// Members of the newest view whose disk is lost.
@@ -136,7 +150,6 @@ impl World {
         let newest = self.newest_view.id;
         let decided = self.slots_decided();
         let changes = |slot: Slot, value: &Value| slot > decided && matches!(value, Value::View(_));
-        let on_disk = |record: &Record| matches!(record, Record::Accepted { slot, value, .. } if changes(*slot, value));
         let in_message = |event: &Event| match event {
             Event::Deliver { message: Message::Accept { slot, value, .. }, .. } => changes(*slot, value),
             Event::Deliver { message: Message::Promise { accepted, .. }, .. } => {
@@ -146,7 +159,10 @@ impl World {
         };
         self.nodes.values().any(|node| {
             let elsewhere = node.process.as_ref().is_some_and(|process| process.replica.view().id != newest);
-            node.stopping || elsewhere || node.disk.iter().any(on_disk)
+            let accepted = node.process.as_ref().map_or(node.may_change_view, |process| {
+                process.replica.undecided().iter().any(|entry| changes(entry.slot, &entry.value))
+            });
+            node.stopping.is_some() || elsewhere || !node.gone && accepted
         }) || self.queue.events().any(in_message)
     }
 
@@ -188,11 +204,95 @@ impl World {
     /// An operator stops a replica, which leaves the view; a new one takes its address. A stop that can't leave in time
     /// costs its disk, so there is one at a time.
     fn stop(&mut self, victim: NodeId) {
-        if self.newest_view.voters().count() >= 3 && self.lost_members() == 0 && !self.view_changes() {
-            self.faults.coverage.count(Kind::Stop);
-            self.nodes.get_mut(&victim).expect("it runs").stopping = true;
-            self.input(victim, Input::Stop);
+        let damaged = self.newest_view.members.keys().any(|id| self.is_damaged(*id));
+        let whole = self.lost_members() == 0 && !damaged;
+        if self.newest_view.voters().count() >= 3 && whole && !self.view_changes() {
+            let how = if self.chance.percent(50) { Stop::ForGood } else { Stop::ToRestart };
+            let restarts = how == Stop::ToRestart && !self.nodes[&victim].is_volatile();
+            let (how, kind) =
+                if restarts { (Stop::ToRestart, Kind::CleanRestart) } else { (Stop::ForGood, Kind::Stop) };
+            self.faults.coverage.count(kind);
+            self.nodes.get_mut(&victim).expect("it runs").stopping = Some(how);
+            self.input(victim, Input::Stop { leave: how == Stop::ForGood });
             self.give_up_later(victim);
+        }
+    }
+
+    fn lose_power(&mut self, victim: NodeId) {
+        if !self.nodes[&victim].is_volatile() || self.has_one_to_spare(victim) {
+            self.faults.coverage.count(Kind::Crash);
+            self.crash(victim);
+        }
+    }
+
+    fn kill_process(&mut self, victim: NodeId) {
+        if !self.nodes[&victim].is_volatile() || self.has_one_to_spare(victim) {
+            self.faults.coverage.count(Kind::Kill);
+            self.kill(victim);
+        }
+    }
+
+    /// A process is killed, and something that its disk had for sure rots before it starts again.
+    fn damage_disk(&mut self, victim: NodeId) {
+        if self.nodes[&victim].is_volatile() || !self.has_one_to_spare(victim) {
+            return;
+        }
+        self.faults.coverage.count(Kind::Damage);
+        self.kill(victim);
+        let node = self.nodes.get_mut(&victim).expect("a known node");
+        // Until it has started again, and perhaps refused what it finds, it counts as damaged.
+        (node.was_damaged, node.is_damaged) = (true, true);
+        let disk = self.nodes[&victim].disk.clone();
+        let names: Vec<String> = disk.list().expect("a disk in memory").into_iter().collect();
+        let kept = ["log-", "snapshot-", "mark", "identity"];
+        let mut names: Vec<&str> =
+            names.iter().map(String::as_str).filter(|name| kept.iter().any(|kind| name.starts_with(kind))).collect();
+        self.chance.shuffle(&mut names);
+        // Mostly the log: there is most of it.
+        names.sort_by_key(|name| !name.starts_with("log-"));
+        let name = if self.chance.percent(70) { names[0] } else { self.chance.pick(&names).expect("an identity") };
+        let content = disk.content(name);
+        // What was never written says nothing.
+        let used = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+        if used == 0 {
+            return;
+        }
+        let place = self.chance.between(0, used - 1);
+        match self.chance.between(0, 3) {
+            0 => disk.flip(name, place * 8 + self.chance.between(0, 7)),
+            1 => disk.zero(name, place / SECTOR_BYTES),
+            2 => disk.cut(name, place),
+            _ => {
+                let from = self.chance.between(0, used - 1) / SECTOR_BYTES;
+                disk.misdirect((name, from), (name, place / SECTOR_BYTES));
+            }
+        }
+        self.say(|| format!("{victim:?} has lost byte {place} of {name}"));
+    }
+
+    /// One of the next operations of a disk fails, or it has no room any more.
+    fn break_disk(&mut self, victim: NodeId) {
+        let node = &self.nodes[&victim];
+        if node.is_volatile() {
+            return;
+        }
+        if self.chance.percent(50) {
+            self.faults.coverage.count(Kind::DiskError);
+            let at = node.disk.operations() + self.chance.between(1, 40);
+            let kind = if self.chance.percent(50) { FaultKind::Error } else { FaultKind::Full };
+            self.nodes[&victim].disk.inject(Fault { at, kind });
+        } else {
+            self.faults.coverage.count(Kind::FullDisk);
+            self.nodes[&victim].disk.limit(Some(0));
+        }
+    }
+
+    /// Nothing is slow, broken or full any more.
+    pub(super) fn end_faults(&mut self) {
+        self.faults.end();
+        for node in self.nodes.values() {
+            node.disk.heal();
+            node.disk.limit(None);
         }
     }
 

@@ -75,7 +75,10 @@ impl History {
     /// [`Violation`] with the operations around the one that does not fit.
     pub fn check(&self) -> Result<(), Violation> {
         let counts = self.entries(|operation| operation.object() == COUNTER);
-        counter::check(&entries_of(&counts)).map_err(|why| Violation::new(format!("the counter: {why}")))?;
+        counter::check(&entries_of(&counts)).map_err(|why| {
+            let lines = counts.iter().enumerate().map(|(number, (index, _))| self.line(number, &self.records[*index]));
+            Violation::new(format!("the counter: {why}:\n{}", lines.collect::<Vec<_>>().join("\n")))
+        })?;
         self.check_one::<CounterModel>("the counter", &counts)?;
         self.check_one::<LockModel>("the lock", &self.entries(|operation| operation.object() == LOCK))?;
         for key in 0..KEYS {

@@ -1,17 +1,15 @@
 //! How nodes come and go: joining, starting, crashing, leaving.
 
-use std::collections::BTreeMap;
-
-use concoord::wire::join::JoinReply;
+use concoord::wire::join::{JoinRefusal, JoinReply};
 use concoord::wire::member::{Member, Services, Standing, View};
-use concoord::wire::{ClusterId, NodeId, ViewId};
-use concoord_consensus::Timing;
+use concoord::wire::{ClusterId, NodeId};
+use concoord_consensus::Policy;
 use concoord_consensus::io::{Input, JoinToken};
 
 use super::checks::Violation;
 use super::coverage::Kind;
 use super::network::Place;
-use super::node::Node;
+use super::node::{Beginning, Node, StartError, Stop};
 use super::world::{Event, PORT_FIRST, World, address};
 
 pub(super) const CLUSTER: ClusterId = ClusterId(7);
@@ -29,6 +27,7 @@ impl World {
             services: Services::default(),
             volatile: false,
             standing: Standing::Learner { replaces: None },
+            silent: false,
         }
     }
 
@@ -39,8 +38,13 @@ impl World {
     /// A new replica at an address asks to join, after a while.
     pub fn add_joiner(&mut self, number: usize, delay_us: u64) {
         let id = self.new_id();
-        let genesis = View { id: ViewId(1), members: BTreeMap::new() };
-        self.nodes.insert(id, Node::new(id, number, genesis));
+        let mut member = self.member(id, number);
+        match self.chance.between(0, 9) {
+            0 => member.volatile = true,
+            1 => member.services = Services::WITNESS,
+            _ => {}
+        }
+        self.nodes.insert(id, Node::new(member, number, View::first([])));
         self.join_later(id, 0, delay_us);
     }
 
@@ -54,7 +58,7 @@ impl World {
 
     pub(super) fn on_join(&mut self, id: NodeId, at: usize, attempt: u64) {
         let node = &self.nodes[&id];
-        if node.process.is_some() || node.gone || self.attempts.get(&id) != Some(&attempt) {
+        if node.process.is_some() || node.gone || node.started || self.attempts.get(&id) != Some(&attempt) {
             return;
         }
         self.join_later(id, (at + 1) % self.addresses, JOIN_RETRY_US);
@@ -65,7 +69,7 @@ impl World {
             self.last_token += 1;
             let join = JoinToken(self.last_token);
             self.joining.insert(id, join);
-            let member = self.member(id, self.nodes[&id].address);
+            let member = self.nodes[&id].member.clone();
             self.input(asked, Input::Join { join, member, reached: Ok(()) });
         }
     }
@@ -80,13 +84,19 @@ impl World {
 
     pub(super) fn on_join_reply(&mut self, id: NodeId, reply: JoinReply) {
         let node = self.nodes.get_mut(&id).expect("who asked");
-        if node.process.is_some() || node.gone || !node.disk.is_empty() {
+        if node.process.is_some() || node.gone || node.started {
             return;
         }
         match reply {
             JoinReply::Accepted(welcome) => {
                 node.genesis = welcome.genesis;
                 self.faults.coverage.count(Kind::Join);
+                if node.member.volatile {
+                    self.faults.coverage.count(Kind::Volatile);
+                }
+                if node.member.is_witness() {
+                    self.faults.coverage.count(Kind::Witness);
+                }
                 self.start(id, welcome.members.into_iter().map(|(id, _)| id).collect());
             }
             JoinReply::Redirect { leader } => {
@@ -94,6 +104,10 @@ impl World {
                 self.join_later(id, at, REDIRECTED_US);
             }
             JoinReply::Retry(_) => {}
+            // Too many of its kind: it comes as an ordinary one.
+            JoinReply::Refused(JoinRefusal::Minority { .. }) => {
+                (node.member.volatile, node.member.services) = (false, Services::default());
+            }
             JoinReply::Refused(why) => {
                 self.violation.get_or_insert(Violation::new(format!("{id:?} was refused: {why}")));
             }
@@ -102,15 +116,46 @@ impl World {
 
     pub(super) fn start(&mut self, id: NodeId, contacts: Vec<NodeId>) {
         self.lives += 1;
-        let (life, seed, now_us) = (self.lives, self.chance.number(), self.now_us);
+        let seed = self.chance.number();
         let node = self.nodes.get_mut(&id).expect("a known node");
-        let disk = node.disk.len();
-        let effects = node.start(CLUSTER, contacts, Timing::default(), seed, life, now_us);
-        self.say(|| format!("{id:?} starts with {disk} records"));
+        let policy = Policy {
+            volatile: node.member.volatile,
+            witness: node.member.is_witness(),
+            leave_on_stop: false,
+            snapshot_bytes: self.snapshot_bytes,
+        };
+        let (cluster, timing, life, now_us) = (CLUSTER, self.timing, self.lives, self.now_us);
+        let started = node.start(&Beginning { cluster, contacts, timing, policy, seed, life, now_us });
+        let effects = match started {
+            Ok(effects) => effects,
+            Err(StartError::NotNow) => {
+                let delay = self.chance.between(100_000, 300_000);
+                // A new replica that can't set up its disk asks again, and is known already.
+                return self.schedule(delay, Event::Restart { node: id });
+            }
+            Err(StartError::Refused(why)) => return self.refuse(id, &why),
+        };
+        let promised = node.process.as_ref().expect("it runs").durable_ballot;
+        self.check_promise(id, promised);
+        self.say(|| format!("{id:?} starts, having promised {promised}"));
         self.compared.remove(&id);
         self.ticks.remove(&id);
         self.carry_out(id, effects);
         self.input(id, Input::Tick);
+    }
+
+    /// A start refused the data for its damage: an operator puts in an empty disk, and so a new replica.
+    fn refuse(&mut self, id: NodeId, why: &str) {
+        self.say(|| format!("{id:?} refuses its data: {why}"));
+        if self.nodes[&id].was_damaged {
+            self.faults.coverage.count(Kind::RefusedData);
+        } else {
+            self.note_violation(format!("{id:?} refuses data that nobody damaged: {why}"));
+        }
+        let number = self.nodes[&id].address;
+        self.nodes.get_mut(&id).expect("a known node").lose_disk();
+        let delay = self.chance.between(20_000, 300_000);
+        self.add_joiner(number, delay);
     }
 
     pub(super) fn restart(&mut self, id: NodeId) {
@@ -122,13 +167,26 @@ impl World {
         self.start(id, contacts);
     }
 
-    /// It left the cluster and its process ended.
-    pub(super) fn retire(&mut self, id: NodeId) {
+    /// Its process has ended as it was asked to.
+    pub(super) fn on_stopped(&mut self, id: NodeId) {
+        if self.nodes[&id].stopping == Some(Stop::ToRestart) {
+            self.say(|| format!("{id:?} has stopped"));
+            let node = self.nodes.get_mut(&id).expect("a node that ran");
+            node.end();
+            node.disk.kill();
+            let delay = self.chance.between(20_000, 700_000);
+            self.schedule(delay, Event::Restart { node: id });
+        } else {
+            self.retire(id);
+        }
+    }
+
+    /// It left the cluster for good and its process ended.
+    fn retire(&mut self, id: NodeId) {
         self.say(|| format!("{id:?} leaves for good"));
         let node = self.nodes.get_mut(&id).expect("a node that ran");
-        node.process = None;
+        node.end();
         node.gone = true;
-        node.stopping = false;
         let number = node.address;
         let occupied = self.nodes.values().any(|node| node.address == number && !node.gone);
         if !occupied {
@@ -145,16 +203,32 @@ impl World {
         }
     }
 
-    /// A crash; it starts again from its disk after a while.
+    /// Its machine loses power: what was not synced may be lost, sector by sector. It starts again after a while.
     pub fn crash(&mut self, id: NodeId) {
-        let kept = usize::try_from(self.chance.between(0, 3)).expect("few");
+        let chance = &mut self.chance;
         let node = self.nodes.get_mut(&id).expect("a node that runs");
-        node.crash(kept);
+        node.end();
+        node.disk.crash(&mut |below| chance.between(0, below - 1));
+        self.come_back(id);
+    }
+
+    /// Its process is killed, and the machine lives on.
+    pub fn kill(&mut self, id: NodeId) {
+        let node = self.nodes.get_mut(&id).expect("a node that runs");
+        node.end();
+        node.disk.kill();
+        self.come_back(id);
+    }
+
+    fn come_back(&mut self, id: NodeId) {
         self.ticks.remove(&id);
-        self.checks.crashed(id, &node.disk);
-        if node.disk.is_empty() {
-            // It had not even written down who it is: it starts as somebody else.
-            return self.retire(id);
+        let node = &self.nodes[&id];
+        if node.is_volatile() {
+            // Nothing is left of it but its address.
+            let number = node.address;
+            self.nodes.get_mut(&id).expect("a known node").gone = true;
+            let delay = self.chance.between(20_000, 300_000);
+            return self.add_joiner(number, delay);
         }
         let delay = self.chance.between(20_000, 700_000);
         self.schedule(delay, Event::Restart { node: id });

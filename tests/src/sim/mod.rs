@@ -7,7 +7,8 @@
 //! | `queue.rs`         | events in order                                                   |
 //! | `phases.rs`        | how a run goes: safety under faults, then liveness of a majority  |
 //! | `driver.rs`        | what a node's driver does with inputs and effects                 |
-//! | `node.rs`          | one replica's machine: disk, held sends, application queue        |
+//! | `node.rs`          | one replica's machine: production log and snapshots on its disk   |
+//! | `storage.rs`       | what its driver does with log and snapshots                       |
 //! | `clock.rs`         | its clocks                                                        |
 //! | `lives.rs`         | how nodes join, start, crash and leave                            |
 //! | `network.rs`       | who hears whom, when, how often                                   |
@@ -45,6 +46,7 @@ mod questions;
 mod queue;
 pub mod random;
 mod shapes;
+mod storage;
 mod wishes;
 pub mod world;
 

@@ -1,42 +1,68 @@
-//! One replica's surroundings: what the production driver does with effects, on a simulated disk.
+//! One replica's machine: the production log, recovery and snapshots on a simulated disk, and what its driver holds.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use concoord::wire::checkpoint::Checkpoint;
 use concoord::wire::client::Response;
-use concoord::wire::member::View;
+use concoord::wire::member::{Member, View};
 use concoord::wire::peer::Message;
 use concoord::wire::record::Record;
-use concoord::wire::{ClusterId, NodeId, Slot};
-use concoord_consensus::io::{Applied, ClientToken, Effect, LogPosition, Query};
-use concoord_consensus::{Application, Config, Replica, Timing};
+use concoord::wire::value::Value;
+use concoord::wire::{Ballot, ClusterId, NodeId, Slot};
+use concoord_consensus::io::{Applied, ClientToken, Effect, LogPosition, Past, Query, Replayed};
+use concoord_consensus::{Application, Config, Policy, Replica, Timing};
+use concoord_node::disk::{MemoryDirectory, SimulatedDisk};
+use concoord_node::log::{self, Identity, Log, LogError, LogOptions, OpenError};
+use concoord_node::snapshots::{Incoming, LoadedSnapshot, SnapshotError, Snapshots};
 
 use super::clock::Clock;
 use super::objects::Natives;
+
+/// Small, so that logs roll often.
+const SEGMENT_BYTES: u64 = 64 << 10;
 
 /// A replica's process and machine.
 #[derive(Debug)]
 pub struct Node {
     /// Its identity.
     pub id: NodeId,
+    /// As it is listed.
+    pub member: Member,
     /// Its address, by number; replacements share one.
     pub address: usize,
     /// What runs; `None` while it is down.
     pub process: Option<Process>,
-    /// What its log holds; the first `synced` records survive a crash.
-    pub disk: Vec<Record>,
-    /// How many records survive a crash.
-    pub synced: usize,
-    /// The view its log starts in.
+    /// Its disk.
+    pub disk: SimulatedDisk,
+    /// It has run: its disk says who it is, if it has one.
+    pub started: bool,
+    /// The view that its log starts in.
     pub genesis: View,
     /// Until when it does nothing.
     pub paused_until_us: u64,
     /// Its clocks.
     pub clock: Clock,
-    /// An operator asked it to stop, and it has not left yet.
-    pub stopping: bool,
-    /// It left the cluster for good, by wish or eviction.
+    /// An operator asked it to stop, and it has not stopped yet.
+    pub stopping: Option<Stop>,
+    /// It is gone for good: it left, or its disk is lost.
     pub gone: bool,
+    /// While it is down: whether its log may hold a change of view that is not decided.
+    pub may_change_view: bool,
+    /// While it is down: whether its disk lost what it had accepted.
+    pub is_damaged: bool,
+    /// Whether its disk was ever damaged on purpose.
+    pub was_damaged: bool,
+}
+
+/// How a replica was asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// For good: another one takes its address.
+    ForGood,
+    /// To start again with what it has on disk.
+    ToRestart,
 }
 
 /// What runs on a node.
@@ -54,6 +80,22 @@ pub struct Process {
     pub held: Vec<(LogPosition, NodeId, Message)>,
     /// The log's position that the disk has reached.
     pub durable: LogPosition,
+    /// The log; `None` for a replica that keeps nothing on disk.
+    pub log: Option<Log>,
+    /// Records that wait for the next frame.
+    pub waiting: Vec<(LogPosition, Record)>,
+    /// A frame is written and not synced.
+    pub syncing: bool,
+    /// Only the disk's reserve is left.
+    pub disk_full: bool,
+    /// Its snapshots.
+    pub snapshots: Snapshots,
+    /// The snapshot that it receives, and how many bytes that has in all.
+    pub incoming: Option<(Incoming, u64)>,
+    /// A snapshot that it received and has not taken over.
+    pub received: Option<LoadedSnapshot>,
+    /// The highest ballot that is durable here.
+    pub durable_ballot: Ballot,
 }
 
 /// Work for the application.
@@ -65,6 +107,10 @@ pub enum Work {
     Query(Query),
     /// Describe an object.
     Describe(ClientToken, u64, Option<String>),
+    /// Make a snapshot.
+    Snapshot(Checkpoint),
+    /// Take one over.
+    Restore(Slot, Vec<u8>),
 }
 
 /// What the application did.
@@ -74,76 +120,197 @@ pub enum Done {
     Applied(Applied),
     /// For a client.
     Response(ClientToken, Response),
+    /// To be kept.
+    Snapshot(Checkpoint, Vec<u8>),
+    /// The application goes on from this slot.
+    Restored(Slot),
+}
+
+/// What a start is drawn with.
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Members to ask.
+    pub contacts: Vec<NodeId>,
+    /// How long things take.
+    pub timing: Timing,
+    /// What kind of member it is.
+    pub policy: Policy,
+    /// For the replica.
+    pub seed: u64,
+    /// Which life.
+    pub life: u64,
+    /// Simulated time.
+    pub now_us: u64,
+}
+
+/// Why a node does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// Its data is refused: it never votes again.
+    Refused(String),
+    /// Its disk has no room at the moment.
+    NotNow,
 }
 
 impl Node {
     /// A machine that is off.
     #[must_use]
-    pub fn new(id: NodeId, address: usize, genesis: View) -> Node {
+    pub fn new(member: Member, address: usize, genesis: View) -> Node {
         Node {
-            id,
+            id: member.id,
+            member,
             address,
             process: None,
-            disk: Vec::new(),
-            synced: 0,
+            disk: SimulatedDisk::new(),
+            started: false,
             genesis,
             paused_until_us: 0,
             clock: Clock::new(),
-            stopping: false,
+            stopping: None,
             gone: false,
+            may_change_view: false,
+            is_damaged: false,
+            was_damaged: false,
         }
     }
 
     /// Starts the process, from the disk where it holds something. Gives the first effects.
-    pub fn start(
-        &mut self,
-        cluster: ClusterId,
-        contacts: Vec<NodeId>,
-        timing: Timing,
-        seed: u64,
-        life: u64,
-        now_us: u64,
-    ) -> Vec<Effect> {
-        let config = Config { cluster, node: self.id, genesis: self.genesis.clone(), contacts, timing, seed };
-        self.clock.restart(now_us);
-        let now = self.clock.time(now_us);
-        let mut effects = Vec::new();
-        let replica = if self.disk.is_empty() {
-            Replica::new(config, now)
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(&mut self, beginning: &Beginning) -> Result<Vec<Effect>, StartError> {
+        self.clock.restart(beginning.now_us);
+        let cluster = beginning.cluster;
+        let genesis = Checkpoint::genesis(cluster, self.genesis.clone());
+        let directory = Arc::new(self.disk.clone());
+        let (log, snapshots, base, body, past) = if beginning.policy.volatile {
+            let snapshots = Snapshots::new(Arc::new(MemoryDirectory::new()));
+            let body = empty_state(cluster);
+            snapshots.save(&genesis, &body).expect("memory takes everything");
+            (None, snapshots, genesis, body, Past::default())
         } else {
-            Replica::recover(config, now, self.disk.iter().cloned(), &mut effects)
-                .expect("a disk that lost only what was not synced")
+            let options = LogOptions::new(SEGMENT_BYTES);
+            if !self.started {
+                let identity = Identity { cluster, node: self.id, tag: beginning.seed };
+                let created = Log::create(directory.clone(), identity, &genesis, &empty_state(cluster), options);
+                created.map_err(|_| StartError::NotNow)?;
+            }
+            let (mut log, recovered) = Log::open(directory.clone(), options).map_err(|error| match error {
+                OpenError::File(_) | OpenError::Snapshot(SnapshotError::File(_)) => StartError::NotNow,
+                refused => StartError::Refused(refused.to_string()),
+            })?;
+            self.is_damaged = recovered.damage.iter().any(|damage| damage.unknown.is_some());
+            let snapshot = recovered.snapshot.ok_or_else(|| StartError::Refused("no snapshot is whole".into()))?;
+            let replayed = recovered.replay.into_iter().map(|item| match item {
+                log::Replayed::Record(record) => Replayed::Record(record),
+                log::Replayed::Unknown { lowest, highest } => Replayed::Unknown { first: lowest, last: highest },
+            });
+            let position = LogPosition(recovered.next.0 - 1);
+            let past = Past { promised: recovered.promised, replayed: replayed.collect(), position };
+            // Room is asked for again while it runs.
+            let _ = log.prepare_spare();
+            (Some(log), Snapshots::new(directory), snapshot.checkpoint, snapshot.body, past)
         };
-        let durable = LogPosition(self.disk.len() as u64);
+        self.started = true;
+        let application = Application::restore(cluster, Natives::default(), &body).expect("a snapshot of our own");
+        let config = Config {
+            node: self.id,
+            member: self.member.clone(),
+            base,
+            contacts: beginning.contacts.clone(),
+            timing: beginning.timing,
+            policy: beginning.policy,
+            seed: beginning.seed,
+        };
+        let (durable, durable_ballot) = (past.position, past.promised);
+        let mut effects = Vec::new();
+        let now = self.clock.time(beginning.now_us);
+        let replica = Replica::recover(config, now, past, &mut effects);
         self.process = Some(Process {
-            life,
+            life: beginning.life,
             replica,
-            application: Application::new(cluster, Natives::default()),
+            application,
             queue: VecDeque::new(),
             held: Vec::new(),
             durable,
+            log,
+            waiting: Vec::new(),
+            syncing: false,
+            disk_full: false,
+            snapshots,
+            incoming: None,
+            received: None,
+            durable_ballot,
         });
-        effects
+        Ok(effects)
     }
 
-    /// Power is cut: what was not synced is lost, except for the first `kept` records of it.
-    pub fn crash(&mut self, kept: usize) {
-        self.process = None;
-        self.stopping = false;
-        self.synced = self.disk.len().min(self.synced + kept);
-        self.disk.truncate(self.synced);
+    /// The process is gone, whatever the reason; what it had on its mind is noted for those who draw faults.
+    pub fn end(&mut self) {
+        if let Some(process) = self.process.take() {
+            let changes = |value: &Value| matches!(value, Value::View(_));
+            self.may_change_view = process.replica.undecided().iter().any(|accepted| changes(&accepted.value));
+            self.is_damaged = !process.replica.unknown().is_empty();
+        }
+        self.stopping = None;
     }
 
     /// The disk is lost.
     pub fn lose_disk(&mut self) {
-        self.process = None;
-        self.disk.clear();
-        self.synced = 0;
+        self.end();
+        self.disk = SimulatedDisk::new();
         self.gone = true;
+    }
+
+    /// Whether it keeps nothing on disk, so that its end is the loss of its disk.
+    #[must_use]
+    pub fn is_volatile(&self) -> bool {
+        self.member.volatile
     }
 }
 
+/// The state of a cluster before its first slot.
+fn empty_state(cluster: ClusterId) -> Vec<u8> {
+    Application::new(cluster, Natives::default()).snapshot().expect("nothing can be read")
+}
+
 impl Process {
+    /// Writes what waits as one frame, unless one is under way. Tells whether one was begun.
+    ///
+    /// # Errors
+    /// [`LogError`]: the process ends.
+    pub fn begin_frame(&mut self) -> Result<bool, LogError> {
+        if self.syncing || self.waiting.is_empty() {
+            return Ok(false);
+        }
+        if let Some(log) = &mut self.log {
+            log.write(&self.waiting)?;
+        }
+        self.syncing = true;
+        Ok(true)
+    }
+
+    /// Syncs the frame that is under way: gives the position that is durable now.
+    ///
+    /// # Errors
+    /// [`LogError`]: the process ends.
+    pub fn sync_frame(&mut self, written: LogPosition) -> Result<LogPosition, LogError> {
+        self.syncing = false;
+        let durable = match &mut self.log {
+            Some(log) => log.sync()?,
+            None => written,
+        };
+        for (_, record) in self.waiting.extract_if(.., |(position, _)| *position <= durable) {
+            if let Record::Promised(ballot) | Record::Accepted { ballot, .. } = record {
+                self.durable_ballot = self.durable_ballot.max(ballot);
+            }
+        }
+        self.durable = durable;
+        Ok(durable)
+    }
+
     /// Does the next piece of work.
     ///
     /// # Panics
@@ -159,6 +326,15 @@ impl Process {
             }
             Work::Describe(client, request, name) => {
                 Done::Response(client, self.application.describe(request, name.as_deref()))
+            }
+            Work::Snapshot(checkpoint) => {
+                Done::Snapshot(checkpoint, self.application.snapshot().expect("every object runs here"))
+            }
+            Work::Restore(slot, body) => {
+                let cluster = self.application.cluster();
+                let restored = Application::restore(cluster, Natives::default(), &body);
+                self.application = restored.expect("a snapshot that was checked");
+                Done::Restored(slot)
             }
         })
     }

@@ -132,6 +132,17 @@ impl Objects for Natives {
         self.objects.remove(&object);
     }
 
+    fn snapshot(&mut self, object: ObjectId) -> Result<Vec<u8>, Fault> {
+        Ok(self.object(object)?.export())
+    }
+
+    fn restore(&mut self, object: ObjectId, module: &[u8], state: &[u8]) -> Result<Bytes, Fault> {
+        let (mut native, interface) = Native::load(module)?;
+        native.import(state)?;
+        self.objects.insert(object, native);
+        Ok(interface)
+    }
+
     /// FNV-1a over the exported state.
     fn state_hash(&mut self, object: ObjectId) -> Option<u64> {
         let state = self.objects.get(&object)?.export();

@@ -34,8 +34,7 @@ impl World {
     pub(super) fn build(&mut self) {
         let first = self.new_id();
         let member = Member { standing: Standing::Voter, ..self.member(first, 0) };
-        let genesis = View { id: ViewId(1), members: [(first, member)].into() };
-        self.nodes.insert(first, Node::new(first, 0, genesis));
+        self.nodes.insert(first, Node::new(member.clone(), 0, View::first([member])));
         self.start(first, Vec::new());
         for number in 1..self.addresses {
             let delay = self.chance.between(0, 50_000);
@@ -66,12 +65,11 @@ impl World {
                 None if self.faults_are_over() => self.heal(),
                 None => {}
                 Some(since_us) => {
-                    let looks = events.is_multiple_of(EVENTS_PER_LOOK);
                     let lasted = self.now_us > since_us + LASTS_US;
-                    if lasted && looks && self.is_over() {
+                    if lasted && events % EVENTS_PER_LOOK == 0 && self.is_over() {
                         return self.finish();
                     }
-                    if looks {
+                    if events % EVENTS_PER_LOOK == 0 {
                         self.look_for_leaders();
                     }
                     if self.now_us > since_us + CONVERGE_US {
@@ -104,12 +102,15 @@ impl World {
     fn heal(&mut self) {
         self.healing_since_us = Some(self.now_us);
         self.network.heal();
-        self.faults.end();
+        self.end_faults();
         let lost = self.choose_lost();
         // Whoever was asked to stop and has not left is killed: what becomes of it is not in the majority's hands.
-        let stopping: Vec<NodeId> = self.nodes.values().filter(|node| node.stopping).map(|node| node.id).collect();
+        let stopping: Vec<NodeId> =
+            self.nodes.values().filter(|node| node.stopping.is_some()).map(|node| node.id).collect();
         for id in stopping {
-            self.crash(id);
+            if !self.nodes[&id].is_volatile() || self.has_one_to_spare(id) {
+                self.crash(id);
+            }
         }
         self.say(|| format!("faults end, but for {lost:?}"));
         for id in lost {
@@ -118,7 +119,7 @@ impl World {
         let down: Vec<NodeId> = self
             .nodes
             .values()
-            .filter(|node| node.process.is_none() && !node.gone && !node.disk.is_empty())
+            .filter(|node| node.process.is_none() && !node.gone && node.started)
             .map(|node| node.id)
             .collect();
         for node in down {
@@ -138,7 +139,9 @@ impl World {
         let spare = (voters.len() - 1) / 2;
         let mut there: Vec<NodeId> = voters.into_iter().filter(|id| !self.nodes[id].gone).collect();
         let gone = self.newest_view.voters().count() - there.len();
-        let most = spare.saturating_sub(gone) as u64;
+        // Who lost some of what it accepted counts only in part until it is repaired.
+        let damaged = there.iter().filter(|id| self.is_damaged(**id)).count();
+        let most = spare.saturating_sub(gone + damaged) as u64;
         self.chance.shuffle(&mut there);
         let count = usize::try_from(self.chance.between(most.min(1), most)).expect("few");
         there.truncate(count);
@@ -149,7 +152,9 @@ impl World {
         const PARTLY: u64 = 4;
         self.lost_for_good.insert(lost);
         let runs = self.nodes[&lost].process.is_some();
-        let how = if runs { self.chance.between(0, PARTLY) } else { 0 };
+        // Whom a leader does not hear it evicts, and taken back it would have to be heard.
+        let most = if self.timing.evict_us.is_some() { PARTLY - 1 } else { PARTLY };
+        let how = if runs { self.chance.between(0, most) } else { 0 };
         // Partly cut, it may still lead, and then whoever wants to become a voter needs it.
         let others: Vec<NodeId> = match how {
             PARTLY => self.newest_view.voters().filter(|id| *id != lost).collect(),
@@ -190,11 +195,13 @@ impl World {
             node.process.as_ref().is_some_and(|process| {
                 process.replica.decided().0 == decided
                     && process.queue.is_empty()
-                    && process.replica.view().is_voter(node.id)
+                    && process.replica.view().members.contains_key(&node.id)
             })
         });
-        let view = &self.newest_view;
-        all_know && view.voters().count() == view.members.len()
+        // A learner whose kind would be no minority any more stays one.
+        let may_vote = |member: &Member| !member.volatile && !member.is_witness();
+        let mut learners = self.newest_view.members.values().filter(|member| member.standing != Standing::Voter);
+        all_know && !learners.any(may_vote)
     }
 
     fn look_for_leaders(&mut self) {
@@ -228,9 +235,11 @@ impl World {
         self.nobody_waits_in_vain()?;
         let decided = self.checks.slots();
         let knows_all = |node: &&Node| {
-            node.process
-                .as_ref()
-                .is_some_and(|process| process.replica.decided().0 == decided && !self.lost_for_good.contains(&node.id))
+            let runs_objects = !node.member.is_witness();
+            runs_objects
+                && node.process.as_ref().is_some_and(|process| {
+                    process.replica.decided().0 == decided && !self.lost_for_good.contains(&node.id)
+                })
         };
         let node = self.nodes.values().find(knows_all).and_then(|node| node.process.as_ref());
         let process = node.ok_or_else(|| Violation::new("nobody knows all slots".into()))?;
@@ -268,6 +277,9 @@ impl World {
             let lost = if self.lost_for_good.contains(&node.id) { " (lost)" } else { "" };
             lines.push(format!("{:?} at {}{lost}: {what}", node.id, node.address));
         }
+        let members = self.newest_view.members.values();
+        let members = members.map(|member| format!("{:?} {:?} silent {}", member.id, member.standing, member.silent));
+        lines.push(format!("view {}: {}", self.newest_view.id, members.collect::<Vec<_>>().join(", ")));
         let done = self.clients.iter().filter(|client| client.is_done()).count();
         let slots = self.checks.slots();
         format!("{slots} slots, {}; {done} of {} clients done", lines.join(", "), self.clients.len())

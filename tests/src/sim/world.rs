@@ -8,7 +8,8 @@ use concoord::wire::join::JoinReply;
 use concoord::wire::member::View;
 use concoord::wire::peer::Message;
 use concoord::wire::{NodeId, Slot, ViewId};
-use concoord_consensus::io::{ClientToken, Input, JoinToken};
+use concoord_consensus::Timing;
+use concoord_consensus::io::{ClientToken, Input, JoinToken, LogPosition};
 
 use super::callers::Connection;
 pub use super::checks::Violation;
@@ -19,6 +20,7 @@ use super::network::Network;
 use super::node::Node;
 use super::queue::Queue;
 use super::random::Chance;
+use super::storage::Told;
 
 /// Port of address 0.
 pub const PORT_FIRST: u16 = 14_000;
@@ -50,7 +52,8 @@ pub(super) enum Event {
     Deliver { from: NodeId, to: NodeId, message: Message },
     Tick { node: NodeId, life: u64 },
     Flush { node: NodeId, life: u64 },
-    Synced { node: NodeId, life: u64, records: usize },
+    Synced { node: NodeId, life: u64, written: LogPosition },
+    Told { node: NodeId, life: u64, told: Told },
     Work { node: NodeId, life: u64 },
     Request { over: ClientToken, request: Request },
     Response { over: ClientToken, response: Response },
@@ -76,6 +79,10 @@ pub struct World {
     pub nodes: BTreeMap<NodeId, Node>,
     /// How many addresses there are.
     pub addresses: usize,
+    /// How long things take for every replica.
+    pub timing: Timing,
+    /// After how many bytes of log a snapshot is made.
+    pub snapshot_bytes: u64,
     /// The links.
     pub network: Network,
     pub(super) clients: Vec<Client>,
@@ -156,6 +163,12 @@ impl World {
     pub(super) fn new(seed: u64) -> World {
         let mut chance = Chance::new(seed);
         let addresses = usize::try_from(chance.between(3, 5)).expect("3 to 5");
+        let timing = Timing {
+            silent_us: chance.between(300_000, 1_000_000),
+            evict_us: chance.percent(80).then(|| chance.between(600_000, 2_500_000)),
+            ..Timing::default()
+        };
+        let snapshot_bytes = chance.between(20_000, 120_000);
         let clients = (0..CLIENTS).map(|number| Client::new(number, chance.number(), 0)).collect();
         World {
             chance,
@@ -163,11 +176,13 @@ impl World {
             queue: Queue::default(),
             nodes: BTreeMap::new(),
             addresses,
+            timing,
+            snapshot_bytes,
             network: Network::healthy(),
             clients,
             wakes: vec![u64::MAX; CLIENTS],
             connections: Vec::new(),
-            newest_view: View { id: ViewId(0), members: BTreeMap::new() },
+            newest_view: View { id: ViewId(0), ..View::first([]) },
             checks: Checks::default(),
             compared: BTreeMap::new(),
             ticks: BTreeMap::new(),
@@ -209,9 +224,14 @@ impl World {
             Event::Deliver { from, to, message } => self.input(to, Input::Peer { from, message }),
             Event::Tick { node, life } if self.lives_on(node, life) => self.on_tick(node),
             Event::Flush { node, life } if self.lives_on(node, life) => self.input(node, Input::Flush),
-            Event::Synced { node, life, records } if self.lives_on(node, life) => self.on_synced(node, records),
+            Event::Synced { node, life, written } if self.lives_on(node, life) => self.on_synced(node, written),
+            Event::Told { node, life, told } if self.lives_on(node, life) => self.on_told(node, told),
             Event::Work { node, life } if self.lives_on(node, life) => self.on_work(node),
-            Event::Tick { .. } | Event::Flush { .. } | Event::Synced { .. } | Event::Work { .. } => {}
+            Event::Tick { .. }
+            | Event::Flush { .. }
+            | Event::Synced { .. }
+            | Event::Told { .. }
+            | Event::Work { .. } => {}
             Event::Request { over, request } => self.on_request(over, request),
             Event::Response { over, response } => self.on_response(over, response),
             Event::ClientGone { over } => self.on_client_gone(over),
@@ -220,8 +240,8 @@ impl World {
             Event::JoinReply { node, reply } => self.on_join_reply(node, reply),
             Event::Restart { node } => self.restart(node),
             Event::GiveUp { node, life } => {
-                if self.lives_on(node, life) && self.nodes[&node].stopping {
-                    self.retire(node);
+                if self.lives_on(node, life) && self.nodes[&node].stopping.is_some() {
+                    self.on_stopped(node);
                 }
             }
             Event::Fault => self.on_fault(),
@@ -234,7 +254,8 @@ impl World {
             Event::Deliver { from, to, .. } => (1, from.0, to.0),
             Event::Tick { node, life } => (2, node.0, *life),
             Event::Flush { node, life } => (3, node.0, *life),
-            Event::Synced { node, records, .. } => (4, node.0, *records as u64),
+            Event::Synced { node, written, .. } => (4, node.0, written.0),
+            Event::Told { node, life, .. } => (16, node.0, *life),
             Event::Work { node, life } => (5, node.0, *life),
             Event::Request { over, .. } => (6, over.0, 0),
             Event::Response { over, .. } => (7, over.0, 0),

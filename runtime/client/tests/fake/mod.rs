@@ -97,6 +97,7 @@ impl Cluster {
             role: member::Role::Replica,
             services: Services::default(),
             live: true,
+            silent: false,
         };
         let leader = shared.members.iter().find(|(_, address)| Some(*address) == shared.leader);
         Roster {

@@ -136,6 +136,11 @@ impl<O: Objects> Application<O> {
         Response::Described { request, result: self.registry.describe(name) }
     }
 
+    /// Whose state this is.
+    pub fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
     /// The last slot that was applied.
     pub fn applied(&self) -> Slot {
         self.applied

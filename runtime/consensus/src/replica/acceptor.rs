@@ -26,7 +26,12 @@ impl Replica {
             self.become_follower();
             self.await_leader();
         }
-        let promise = Message::Promise { ballot, decided: self.log.decided(), accepted: self.log.undecided() };
+        let promise = Message::Promise {
+            ballot,
+            decided: self.log.decided(),
+            accepted: self.log.undecided(),
+            unknown: self.log.unknown(),
+        };
         self.send_after(self.appended, from, promise);
     }
 
@@ -48,6 +53,9 @@ impl Replica {
                 return;
             }
             let known = self.log.entry(slot).is_some_and(|entry| entry.ballot == ballot);
+            if !known && self.disk_full {
+                return;
+            }
             if !known {
                 self.log.accept(slot, ballot, value.clone());
                 self.persist(Record::Accepted { slot, ballot, value });

@@ -8,6 +8,7 @@ use concoord_wire::value::Value;
 use concoord_wire::{Ballot, NodeId, Slot};
 
 use super::acceptor::ACCEPT_AHEAD_MAX;
+use super::slots::Slots;
 use super::{Replica, Role};
 use crate::io::LogPosition;
 use crate::quorum::majority;
@@ -21,6 +22,8 @@ pub(super) struct Candidate {
     promised: BTreeSet<NodeId>,
     /// Per undecided slot, the value accepted in the highest ballot that a promise listed.
     accepted: BTreeMap<Slot, (Ballot, Value)>,
+    /// Voters that promised and do not know what they accepted in some slots.
+    unknown: BTreeMap<NodeId, Slots>,
     /// The highest slot that a promise said is decided: known here before leading.
     decided: Slot,
     /// Whether this replica led the view that just ended: what its clients asked for is still pending here.
@@ -41,6 +44,7 @@ impl Replica {
             promise_at,
             promised: BTreeSet::new(),
             accepted: BTreeMap::new(),
+            unknown: BTreeMap::new(),
             decided: self.log.decided(),
             inherits,
         };
@@ -55,18 +59,28 @@ impl Replica {
         let Role::Candidate(candidate) = &self.role else { return };
         let (ballot, promise_at) = (candidate.ballot, candidate.promise_at);
         let decided = self.log.decided();
-        let missing = self.other_voters().into_iter().filter(|voter| !candidate.promised.contains(voter));
+        // Who lost something is asked again: it may have been repaired meanwhile.
+        let unsure = |voter: &NodeId| candidate.unknown.get(voter).is_some_and(|unknown| *unknown != Slots::default());
+        let asked = |voter: &NodeId| !candidate.promised.contains(voter) || unsure(voter);
+        let missing = self.other_voters().into_iter().filter(asked);
         for voter in missing.collect::<Vec<_>>() {
             self.send_after(promise_at, voter, Message::Prepare { ballot, decided });
         }
     }
 
-    pub(super) fn on_promise(&mut self, from: NodeId, ballot: Ballot, decided: Slot, accepted: Vec<AcceptedValue>) {
+    pub(super) fn on_promise(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        decided: Slot,
+        accepted: Vec<AcceptedValue>,
+        unknown: &[(Slot, Slot)],
+    ) {
         let Role::Candidate(candidate) = &mut self.role else { return };
         if candidate.ballot != ballot || !self.view.is_voter(from) {
             return;
         }
-        candidate.add_promise(from, decided, accepted);
+        candidate.add_promise(from, decided, accepted, unknown);
         self.catch_up_with(from, decided);
         self.lead_if_promised();
     }
@@ -75,8 +89,8 @@ impl Replica {
     pub(super) fn count_own_promise(&mut self) {
         let Role::Candidate(candidate) = &mut self.role else { return };
         if candidate.promise_at <= self.durable && !candidate.promised.contains(&self.node) {
-            let (decided, accepted) = (self.log.decided(), self.log.undecided());
-            candidate.add_promise(self.node, decided, accepted);
+            let (decided, accepted, unknown) = (self.log.decided(), self.log.undecided(), self.log.unknown());
+            candidate.add_promise(self.node, decided, accepted, &unknown);
             self.lead_if_promised();
         }
     }
@@ -84,13 +98,27 @@ impl Replica {
     /// Leads once a majority promised and everything that one of them knows as decided is known here.
     pub(super) fn lead_if_promised(&mut self) {
         let Role::Candidate(candidate) = &self.role else { return };
-        let promised = self.view.voters().filter(|voter| candidate.promised.contains(voter)).count();
-        if promised < majority(self.view.voters().count()) || candidate.decided > self.log.decided() {
+        if candidate.decided > self.log.decided() || !self.every_slot_has_a_quorum(candidate) {
             return;
         }
         let ballot = candidate.ballot;
         let values = self.values_to_propose(candidate);
         self.become_leader(ballot, values);
+    }
+
+    /// Whether for every undecided slot a majority promised that knows what it accepted there.
+    fn every_slot_has_a_quorum(&self, candidate: &Candidate) -> bool {
+        let quorum = majority(self.view.voters().count());
+        let promised: Vec<NodeId> = self.view.voters().filter(|voter| candidate.promised.contains(voter)).collect();
+        let unknown =
+            || candidate.unknown.values().flat_map(Slots::ranges).filter(|(_, last)| *last > self.log.decided());
+        // How many know a slot changes only where a range begins, or just behind one: there they are counted.
+        let mut edges: Vec<Slot> = unknown().flat_map(|(first, last)| [first, last.next()]).collect();
+        edges.push(self.log.decided().next());
+        edges.into_iter().map(|slot| slot.max(self.log.decided().next())).all(|slot| {
+            let knows = |voter: &&NodeId| !candidate.unknown.get(voter).is_some_and(|unknown| unknown.contains(slot));
+            promised.iter().filter(knows).count() >= quorum
+        })
     }
 
     /// For every slot from the first undecided to the last that a promise listed: the value of the highest ballot, or
@@ -112,8 +140,14 @@ impl Replica {
 }
 
 impl Candidate {
-    fn add_promise(&mut self, from: NodeId, decided: Slot, accepted: Vec<AcceptedValue>) {
+    fn add_promise(&mut self, from: NodeId, decided: Slot, accepted: Vec<AcceptedValue>, unknown: &[(Slot, Slot)]) {
         self.promised.insert(from);
+        // The newest word counts: what was repaired since an earlier promise of this ballot is known now.
+        let slots = self.unknown.entry(from).or_default();
+        *slots = Slots::default();
+        for (first, last) in unknown {
+            slots.insert(*first, *last);
+        }
         self.decided = self.decided.max(decided);
         for AcceptedValue { slot, ballot, value } in accepted {
             if slot.0 > decided.0.saturating_add(ACCEPT_AHEAD_MAX) {

@@ -29,6 +29,16 @@ pub(super) struct Clients {
 }
 
 impl Clients {
+    /// With an application that has the state of a snapshot.
+    pub(super) fn above(base: Slot) -> Clients {
+        Clients { handed: base, applied: base, ..Clients::default() }
+    }
+
+    /// The application is to take over a snapshot.
+    pub(super) fn restart_above(&mut self, slot: Slot) {
+        self.handed = slot;
+    }
+
     pub(super) fn pending_is_empty(&self) -> bool {
         self.pending.is_empty()
     }
@@ -88,6 +98,9 @@ fn command_bytes(command: &Command) -> usize {
 
 impl Replica {
     pub(super) fn on_request(&mut self, client: ClientToken, request: Request) {
+        if self.policy.witness && !matches!(request, Request::View { .. } | Request::Ping { .. }) {
+            return self.refuse_as_witness(client, request);
+        }
         match request {
             Request::OpenSession { nonce } => match self.admit(0, 0) {
                 Ok(()) => {
@@ -131,6 +144,11 @@ impl Replica {
             Request::Describe { request, name, consistency: Consistency::Linearizable } => {
                 self.read(Read::Describe { client, request, name });
             }
+            Request::Administer { request, action } => self.on_administer(client, request, action),
+            Request::Backup { request, slot: Some(slot), offset } => {
+                self.effects.push(Effect::Backup { client, request, slot, offset });
+            }
+            Request::Backup { request, slot: None, .. } => self.read(Read::Backup { client, request }),
             Request::View { request } => {
                 let roster = self.roster();
                 self.reply(client, Response::View { request, roster });
@@ -139,9 +157,29 @@ impl Replica {
         }
     }
 
+    /// A witness runs no objects, so whoever asks it for one is sent to the leader.
+    fn refuse_as_witness(&mut self, client: ClientToken, request: Request) {
+        let error = || self.not_leader();
+        let response = match request {
+            Request::OpenSession { nonce } => Response::SessionOpened { nonce, result: Err(error()) },
+            Request::Call { call, .. } => Response::Called { call, result: Err(error()) },
+            Request::Query { request, .. } => Response::Queried { request, result: Err(error()) },
+            Request::Describe { request, .. } => Response::Described { request, result: Err(error()) },
+            Request::Backup { request, slot: None, .. } => Response::Backup { request, result: Err(error()) },
+            Request::Backup { request, slot: Some(slot), offset } => {
+                return self.effects.push(Effect::Backup { client, request, slot, offset });
+            }
+            Request::Administer { request, action } => return self.on_administer(client, request, action),
+            Request::View { .. } | Request::Ping { .. } => unreachable!("answered by every replica"),
+            Request::KeepAlive { .. } | Request::CloseSession { .. } => return,
+        };
+        self.reply(client, response);
+    }
+
     /// The connection is gone. What it asked for is decided all the same; the driver drops replies to it.
     pub(super) fn on_client_gone(&mut self, client: ClientToken) {
         self.reads.forget_client(client);
+        self.forget_backups(client);
         self.clients.keeps.retain(|_, keeper| *keeper != client);
     }
 
@@ -168,6 +206,10 @@ impl Replica {
                 self.reply(client, response);
             }
         }
+    }
+
+    pub(super) fn on_restored(&mut self, slot: Slot) {
+        self.clients.applied = self.clients.applied.max(slot);
     }
 
     pub(super) fn reply(&mut self, client: ClientToken, response: Response) {
@@ -213,6 +255,9 @@ impl Replica {
     fn admit(&self, name_bytes: usize, argument_bytes: usize) -> Result<(), CallError> {
         if !self.takes_commands() {
             return Err(self.not_leader());
+        }
+        if self.disk_full {
+            return Err(CallError::NotServing { why: "its disk is full, and nobody else leads yet".into() });
         }
         within_limits(name_bytes, argument_bytes)?;
         self.clients.room()

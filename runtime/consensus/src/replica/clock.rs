@@ -14,14 +14,22 @@ const SLEW: u64 = 10;
 pub(super) struct Clock {
     stamp_us: u64,
     seen_at_us: u64,
+    /// The highest stamp that is decided.
+    decided_us: u64,
 }
 
 impl Clock {
     /// A decided stamp was seen.
     pub(super) fn observe(&mut self, stamp: Timestamp, now: Time) {
+        self.decided_us = self.decided_us.max(stamp.0);
         if stamp.0 > self.stamp_us {
-            *self = Clock { stamp_us: stamp.0, seen_at_us: now.monotonic_us };
+            (self.stamp_us, self.seen_at_us) = (stamp.0, now.monotonic_us);
         }
+    }
+
+    /// The highest decided stamp, the same on every replica that has decided as far.
+    pub(super) fn decided(&self) -> Timestamp {
+        Timestamp(self.decided_us)
     }
 
     /// The stamp for a batch proposed now.

@@ -47,6 +47,8 @@ struct Peer {
     /// The highest round that it confirmed in our own ballot.
     confirmed: Option<(Ballot, u64)>,
     decided: Slot,
+    /// What it would still know as decided after a restart.
+    known: Slot,
     applied: Slot,
 }
 
@@ -91,6 +93,27 @@ impl Election {
     pub(super) fn note_decided(&mut self, id: NodeId, decided: Slot) {
         let peer = self.peers.entry(id).or_default();
         peer.decided = peer.decided.max(decided);
+    }
+
+    /// What `id` would still know as decided after a restart.
+    pub(super) fn known_of(&self, id: NodeId) -> Slot {
+        self.peers.get(&id).map_or(Slot::ZERO, |peer| peer.known)
+    }
+
+    pub(super) fn note_known(&mut self, id: NodeId, known: Slot) {
+        self.note_decided(id, known);
+        let peer = self.peers.entry(id).or_default();
+        peer.known = peer.known.max(known);
+    }
+
+    /// When `id` was heard last; `None` if never.
+    pub(super) fn heard_at(&self, id: NodeId) -> Option<u64> {
+        self.peers.get(&id).map(|peer| peer.heard_us)
+    }
+
+    /// Since when this replica leads, if it does.
+    pub(super) fn led_since_us(&self) -> u64 {
+        self.led_since_us
     }
 
     /// What `id` last said its application has applied.
@@ -168,8 +191,14 @@ impl Replica {
             self.send_prepares();
             self.resend_accepts();
             self.ask_contacts();
+            self.ask_to_return();
+            self.judge_silence();
+            self.tick_snapshots();
             self.tick_reads();
             self.continue_stopping();
+            if self.disk_full && self.is_leader() {
+                self.hand_over();
+            }
             self.step_down_if_cut_off();
         }
         if self.now.monotonic_us >= self.election.campaign_at_us {
@@ -285,7 +314,7 @@ impl Replica {
                 self.learn_decided_in(ballot, decided, from);
             }
             None if self.hears().is_none() => self.catch_up_with(from, decided),
-            None => {}
+            None => self.catch_up_elsewhere(from, decided),
         }
         let (decided, applied) = (self.log.decided(), self.clients.applied_of(self.log.decided()));
         let reply = Message::HeartbeatReply { round, ballot: confirms, decided, applied };
@@ -300,7 +329,7 @@ impl Replica {
         decided: Slot,
         applied: Slot,
     ) {
-        self.election.note_decided(from, decided);
+        self.election.note_known(from, decided);
         if !self.election.is_recent(round) {
             return;
         }
@@ -324,7 +353,7 @@ impl Replica {
     /// The leader is stopping and wants us to lead.
     pub(super) fn on_hand_over(&mut self, from: NodeId) {
         let from_leader = self.election.leader.as_ref().is_some_and(|known| known.ballot.leader == from);
-        if from_leader && self.view.is_voter(self.node) && !self.is_leader() && !self.stopped {
+        if from_leader && self.may_lead() && !self.is_leader() && !self.stopped {
             self.become_candidate(false);
         }
     }
@@ -352,7 +381,14 @@ impl Replica {
     }
 
     fn may_campaign(&self) -> bool {
-        !self.is_leader() && self.view.is_voter(self.node) && self.connected() && self.majority_hears_no_leader()
+        !self.is_leader() && self.may_lead() && self.connected() && self.majority_hears_no_leader()
+    }
+
+    /// Whether this replica is one that may lead at all: witnesses never do, nor does who has no room for a log, nor who
+    /// promised in a view that its damaged disk does not know any more.
+    fn may_lead(&self) -> bool {
+        let knows_its_view = self.promised.view <= self.view.id;
+        self.view.is_voter(self.node) && knows_its_view && !self.policy.witness && !self.disk_full
     }
 
     fn majority_hears_no_leader(&self) -> bool {

@@ -51,6 +51,7 @@ impl Replica {
             next,
         });
         self.election.leads(ballot, self.now.monotonic_us);
+        self.membership.marks.clear();
         for value in found {
             self.propose(value);
         }
@@ -76,6 +77,7 @@ impl Replica {
     fn window_has_room(&self) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
         leader.seal.is_none()
+            && !self.disk_full
             && (leader.open.len() as u64) < WINDOW_SLOTS_MAX
             && (leader.open_bytes < WINDOW_BYTES_MAX || leader.open.is_empty())
     }
@@ -96,7 +98,7 @@ impl Replica {
     }
 
     /// Proposes a value in the next slot: to the own log and to all other voters, in parallel.
-    fn propose(&mut self, value: Value) {
+    pub(super) fn propose(&mut self, value: Value) {
         let seals = self.seals(&value);
         let decided = self.log.decided();
         let now_us = self.now.monotonic_us;

@@ -14,8 +14,10 @@ use crate::limits::FETCH_BYTES_MAX;
 pub(super) struct CatchUp {
     /// Members to ask while this replica is in no view that it knows.
     contacts: Vec<NodeId>,
-    /// What was asked and not answered.
+    /// What was asked last and not answered.
     asked: Option<Asked>,
+    /// Since when no question was answered, if one was asked.
+    unanswered_since_us: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -26,7 +28,7 @@ struct Asked {
 
 impl CatchUp {
     pub(super) fn new(contacts: Vec<NodeId>) -> CatchUp {
-        CatchUp { contacts, asked: None }
+        CatchUp { contacts, asked: None, unanswered_since_us: None }
     }
 }
 
@@ -47,27 +49,47 @@ impl Replica {
 
     /// `peer` knows slots up to `decided`: asks it for those that are missing here, one question at a time.
     pub(super) fn catch_up_with(&mut self, peer: NodeId, decided: Slot) {
-        if decided <= self.log.decided() {
-            return;
-        }
-        let now_us = self.now.monotonic_us;
-        let waiting = self.catch_up.asked.as_ref().is_some_and(|asked| now_us < asked.at_us + self.timing.resend_us);
-        if !waiting {
+        if decided > self.log.decided() && (!self.awaits_entries() || self.asks_in_vain_but(peer)) {
             self.fetch_from(peer);
         }
     }
 
+    /// As [`Replica::catch_up_with`], while a leader is heard: only where questions stay unanswered, since perhaps nothing
+    /// from here reaches the leader.
+    pub(super) fn catch_up_elsewhere(&mut self, peer: NodeId, decided: Slot) {
+        if decided > self.log.decided() && self.asks_in_vain_but(peer) {
+            self.fetch_from(peer);
+        }
+    }
+
+    /// Whether a question was asked that may still be answered.
+    fn awaits_entries(&self) -> bool {
+        let now_us = self.now.monotonic_us;
+        self.catch_up.asked.as_ref().is_some_and(|asked| now_us < asked.at_us + self.timing.resend_us)
+    }
+
+    /// Whether nobody has answered for long, and `peer` was not the last to be asked: so all are asked in turn.
+    fn asks_in_vain_but(&self, peer: NodeId) -> bool {
+        let now_us = self.now.monotonic_us;
+        let in_vain = |since_us: u64| now_us >= since_us + self.timing.resend_us;
+        self.catch_up.unanswered_since_us.is_some_and(in_vain)
+            && self.catch_up.asked.as_ref().is_none_or(|asked| asked.peer != peer)
+    }
+
     fn fetch_from(&mut self, peer: NodeId) {
-        self.catch_up.asked = Some(Asked { peer, at_us: self.now.monotonic_us });
+        if self.receives_snapshot() {
+            return;
+        }
+        let now_us = self.now.monotonic_us;
+        self.catch_up.asked = Some(Asked { peer, at_us: now_us });
+        self.catch_up.unanswered_since_us.get_or_insert(now_us);
         self.send_as_known(peer, Message::Fetch { from: self.log.decided().next() });
     }
 
     /// A replica that is in no view it knows asks its contacts, one after another.
     pub(super) fn ask_contacts(&mut self) {
         let lost = !self.view.members.contains_key(&self.node);
-        let now_us = self.now.monotonic_us;
-        let waiting = self.catch_up.asked.as_ref().is_some_and(|asked| now_us < asked.at_us + self.timing.resend_us);
-        if lost && !waiting && !self.catch_up.contacts.is_empty() {
+        if lost && !self.awaits_entries() && !self.catch_up.contacts.is_empty() {
             self.catch_up.contacts.rotate_left(1);
             let contact = self.catch_up.contacts[0];
             if contact != self.node {
@@ -78,7 +100,10 @@ impl Replica {
 
     pub(super) fn on_fetch(&mut self, from: NodeId, slot: Slot) {
         // Whoever asks from here on knows what is before.
-        self.election.note_decided(from, Slot(slot.0.saturating_sub(1)));
+        self.election.note_known(from, Slot(slot.0.saturating_sub(1)));
+        if slot <= self.log.base() {
+            return self.effects.push(Effect::OfferSnapshot { to: from });
+        }
         let values = self.log.decided_from(slot.max(Slot(1)), FETCH_BYTES_MAX);
         self.send(from, Message::Entries { first: slot.max(Slot(1)), values, decided: self.log.decided() });
     }
@@ -87,7 +112,12 @@ impl Replica {
         if self.catch_up.asked.as_ref().is_some_and(|asked| asked.peer == from) {
             self.catch_up.asked = None;
         }
+        self.catch_up.unanswered_since_us = None;
         let before = self.log.decided();
+        if self.disk_full {
+            // What is learned is written down, and there is no room for it.
+            return;
+        }
         if first > before.next() {
             return;
         }
@@ -124,6 +154,8 @@ impl Replica {
     pub(super) fn decide_next(&mut self) {
         let replies = self.clients.anybody_waits() || matches!(self.role, Role::Leader(_));
         let (slot, value) = self.log.decide_next();
+        let value_bytes = value.size();
+        let witness = self.policy.witness;
         let command = match value {
             Value::Noop => None,
             Value::Batch(batch) => {
@@ -131,16 +163,21 @@ impl Replica {
                 if let Ok(stamp) = Batch::stamp_of(batch) {
                     self.clock.observe(stamp, self.now);
                 }
-                self.clients.handed = slot;
-                self.effects.push(Effect::Apply { slot, batch: batch.clone(), replies });
+                if !witness {
+                    self.clients.handed = slot;
+                    self.effects.push(Effect::Apply { slot, batch: batch.clone(), replies });
+                }
                 None
             }
-            Value::View(command) => Some(command.clone()),
+            Value::View(_) | Value::Silence { .. } => Some(value.clone()),
         };
         self.close_proposal(slot);
-        if let Some(command) = command {
-            self.on_view_decided(slot, &command);
+        match command {
+            Some(Value::View(command)) => self.on_view_decided(slot, &command),
+            Some(Value::Silence { view, member, silent }) => self.on_silence_decided(slot, view, member, silent),
+            _ => {}
         }
+        self.count_toward_snapshot(value_bytes);
         self.release_reads();
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Read the files in the order of a call: [`clients`] takes it in, [`leader`] puts it into a slot, [`acceptor`] accepts
 //! it, [`learner`] learns that it is decided and hands it to the application, [`clients`] replies. Beside that way stand
-//! [`election`] (who campaigns and when), [`candidate`] (phase 1), [`reads`] (read-index), [`views`] (membership).
+//! [`election`] (who campaigns and when), [`candidate`] (phase 1), [`reads`] (read-index), [`views`] (membership),
+//! [`silence`] (members that are unheard), [`stopping`] (clean stops), [`snapshots`] (where logs begin).
 //!
 //! # Why it is safe
 //!
@@ -30,16 +31,19 @@ mod log;
 mod random;
 mod reads;
 mod recover;
+mod silence;
+mod slots;
+mod snapshots;
+mod stopping;
 mod views;
-
-pub use self::recover::RecoverError;
 
 use std::collections::BTreeMap;
 
+use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::member::{Member, Roster, RosterMember, View};
 use concoord_wire::peer::Message;
 use concoord_wire::record::Record;
-use concoord_wire::{Ballot, ClusterId, NodeId, Slot};
+use concoord_wire::{Ballot, ClusterId, NodeId, Slot, ViewId};
 
 use self::candidate::Candidate;
 use self::clients::Clients;
@@ -50,6 +54,8 @@ use self::learner::CatchUp;
 use self::log::Log;
 use self::random::Random;
 use self::reads::Reads;
+use self::snapshots::Snapshots;
+use self::stopping::Stopping;
 use self::views::Membership;
 use crate::io::{Effect, Input, LogPosition, Time};
 
@@ -69,8 +75,10 @@ pub struct Timing {
     pub election_max_us: u64,
     /// Before an unanswered message is sent again.
     pub resend_us: u64,
-    /// A member unheard for this long is shown as not live.
+    /// A member unheard for this long is marked as silent.
     pub silent_us: u64,
+    /// A member silent for this long is taken out of the view; `None` for never.
+    pub evict_us: Option<u64>,
 }
 
 impl Default for Timing {
@@ -81,23 +89,45 @@ impl Default for Timing {
             election_max_us: 200_000,
             resend_us: 100_000,
             silent_us: 3_000_000,
+            evict_us: Some(30_000_000),
         }
+    }
+}
+
+/// What kind of member a replica is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether it keeps nothing on disk.
+    pub volatile: bool,
+    /// Whether it votes and stores, but runs no objects.
+    pub witness: bool,
+    /// Whether it leaves the view whenever it is stopped.
+    pub leave_on_stop: bool,
+    /// After about how many bytes of log a snapshot is made.
+    pub snapshot_bytes: u64,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy { volatile: false, witness: false, leave_on_stop: false, snapshot_bytes: 64 << 20 }
     }
 }
 
 /// Who a replica is and where its log starts.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The cluster.
-    pub cluster: ClusterId,
     /// This replica.
     pub node: NodeId,
-    /// The view before slot 1.
-    pub genesis: View,
+    /// Where it is reached and what it offers: to be taken in again, should it have left.
+    pub member: Member,
+    /// The snapshot that its log starts from.
+    pub base: Checkpoint,
     /// Members to catch up from while this replica is in no view that it knows.
     pub contacts: Vec<NodeId>,
     /// How long things take.
     pub timing: Timing,
+    /// What kind of member it is.
+    pub policy: Policy,
     /// Spreads campaigns in time.
     pub seed: u64,
 }
@@ -107,9 +137,13 @@ pub struct Config {
 pub struct Replica {
     cluster: ClusterId,
     node: NodeId,
+    /// As it wants to be listed.
+    member: Member,
     timing: Timing,
+    policy: Policy,
     random: Random,
     now: Time,
+    started_us: u64,
 
     // What must survive a restart; every change is persisted.
     promised: Ballot,
@@ -119,6 +153,8 @@ pub struct Replica {
     view: View,
     /// The slot that made `view`.
     view_slot: Slot,
+    /// The slot of the last change of a member's silence in `view`.
+    silence_slot: Slot,
     /// From this log position on, a restart knows `view`.
     view_at: LogPosition,
 
@@ -134,9 +170,13 @@ pub struct Replica {
     clients: Clients,
     reads: Reads,
     membership: Membership,
+    stopping: Stopping,
+    snapshots: Snapshots,
     clock: Clock,
+    /// Only the disk's reserve is left: nothing new is accepted.
+    disk_full: bool,
     /// The roster last announced.
-    announced: Option<Roster>,
+    announced: Option<(Roster, (ViewId, Option<NodeId>, Slot))>,
     stopped: bool,
     effects: Vec<Effect>,
 }
@@ -153,43 +193,44 @@ enum Role {
 }
 
 impl Replica {
-    /// A replica that knows nothing but its configuration.
-    ///
-    /// The first effects of its first step persist who it is.
+    /// A replica that knows nothing but its configuration. The snapshot that it starts from is durable, or it is volatile.
     #[must_use]
     pub fn new(config: Config, now: Time) -> Replica {
-        let mut replica = Replica::blank(config, now);
-        let start = Record::Start { cluster: replica.cluster, node: replica.node, genesis: replica.genesis.clone() };
-        replica.persist(start);
-        replica
-    }
-
-    fn blank(config: Config, now: Time) -> Replica {
         let mut random = Random::new(config.seed);
         // A number of its own for each life: a late answer to an earlier life answers nothing.
         let request = random.between(0, u64::MAX / 2);
+        let base = config.base;
+        let mut clock = Clock::default();
+        clock.observe(base.stamp, now);
         let mut replica = Replica {
-            cluster: config.cluster,
+            cluster: base.cluster,
             node: config.node,
+            member: config.member,
             timing: config.timing,
+            policy: config.policy,
             random,
             now,
+            started_us: now.monotonic_us,
             promised: Ballot::ZERO,
-            log: Log::default(),
-            view: config.genesis.clone(),
-            genesis: config.genesis,
-            view_slot: Slot::ZERO,
+            log: Log::above(base.slot),
+            view: base.view,
+            genesis: base.genesis,
+            view_slot: base.view_slot,
+            silence_slot: Slot::ZERO,
             view_at: LogPosition(0),
             appended: LogPosition(0),
             durable: LogPosition(0),
-            decided_persisted: Slot::ZERO,
+            decided_persisted: base.slot,
             role: Role::Follower,
             election: Election::new(now),
             catch_up: CatchUp::new(config.contacts),
-            clients: Clients::default(),
+            clients: Clients::above(base.slot),
             reads: Reads::new(request),
             membership: Membership::default(),
-            clock: Clock::default(),
+            stopping: Stopping::default(),
+            snapshots: Snapshots::above(base.slot),
+            clock,
+            disk_full: false,
             announced: None,
             stopped: false,
             effects: Vec::new(),
@@ -202,6 +243,7 @@ impl Replica {
     pub fn step(&mut self, now: Time, input: Input, effects: &mut Vec<Effect>) {
         assert!(now.monotonic_us >= self.now.monotonic_us, "monotonic time never falls");
         self.now = now;
+        let ticks = matches!(input, Input::Tick);
         match input {
             Input::Tick => self.on_tick(),
             Input::Flush => self.on_flush(),
@@ -212,9 +254,16 @@ impl Replica {
             Input::Load { name, module, arguments } => self.on_load(name, module, arguments),
             Input::Durable { position } => self.on_durable(position),
             Input::Applied(applied) => self.on_applied(applied),
-            Input::Stop => self.on_stop(),
+            Input::Restored { slot } => self.on_restored(slot),
+            Input::SnapshotSaved { slot } => self.on_snapshot_saved(slot),
+            Input::SnapshotFailed { slot } => self.on_snapshot_failed(slot),
+            Input::SnapshotKept { slot, bytes } => self.on_snapshot_kept(slot, bytes),
+            Input::SnapshotReceived { checkpoint } => self.on_snapshot_received(checkpoint),
+            Input::SnapshotRefused { slot } => self.on_snapshot_refused(slot),
+            Input::DiskFull(full) => self.on_disk_full(full),
+            Input::Stop { leave } => self.on_stop(leave),
         }
-        self.announce_roster();
+        self.announce_roster(ticks);
         effects.append(&mut self.effects);
     }
 
@@ -248,14 +297,33 @@ impl Replica {
         self.log.decided_value(slot)
     }
 
+    /// What is accepted and not known as decided, for checkers.
+    #[must_use]
+    pub fn undecided(&self) -> Vec<concoord_wire::peer::AcceptedValue> {
+        self.log.undecided()
+    }
+
+    /// Slots of which the disk lost what was accepted, first and last of each range, for checkers.
+    #[must_use]
+    pub fn unknown(&self) -> Vec<(Slot, Slot)> {
+        self.log.unknown()
+    }
+
+    /// Everything up to this slot is in a snapshot only, for checkers.
+    #[must_use]
+    pub fn log_base(&self) -> Slot {
+        self.log.base()
+    }
+
     /// The membership as this replica sees it now.
     #[must_use]
     pub fn roster(&self) -> Roster {
         let leader = self.leader();
         let members = self.view.members.values().map(|member| self.roster_member(member)).collect();
+        let changed = self.view_slot.max(self.silence_slot);
         let revision = match &self.role {
-            Role::Leader(leader) => leader.first.max(self.view_slot),
-            _ => self.view_slot,
+            Role::Leader(leader) => leader.first.max(changed),
+            _ => changed,
         };
         Roster {
             cluster: self.cluster,
@@ -276,18 +344,22 @@ impl Replica {
             services: member.services,
             live: member.id == self.node
                 || self.election.heard_within(member.id, self.timing.silent_us, self.now.monotonic_us),
+            silent: member.silent,
         }
     }
 
-    /// Announces the roster when something in it changed that others act on.
-    fn announce_roster(&mut self) {
+    /// Announces the roster when something in it changed that others act on. Who is live is looked at with each tick.
+    fn announce_roster(&mut self, ticks: bool) {
+        let newest = (self.view.id, self.leader(), self.silence_slot);
+        let announced = self.announced.as_ref().map(|(_, announced)| *announced);
+        if announced == Some(newest) && !ticks {
+            return;
+        }
         let roster = self.roster();
-        let same = self.announced.as_ref().is_some_and(|announced| {
-            (announced.view, announced.leader) == (roster.view, roster.leader) && announced.members == roster.members
-        });
-        if !same {
+        let same_members = self.announced.as_ref().is_some_and(|(announced, _)| announced.members == roster.members);
+        if announced != Some(newest) || !same_members {
             self.effects.push(Effect::RosterChanged(roster.clone()));
-            self.announced = Some(roster);
+            self.announced = Some((roster, newest));
         }
     }
 
@@ -302,7 +374,9 @@ impl Replica {
         self.election.heard(from, self.now.monotonic_us);
         match message {
             Message::Prepare { ballot, decided } => self.on_prepare(from, ballot, decided),
-            Message::Promise { ballot, decided, accepted } => self.on_promise(from, ballot, decided, accepted),
+            Message::Promise { ballot, decided, accepted, unknown } => {
+                self.on_promise(from, ballot, decided, accepted, &unknown);
+            }
             Message::Accept { ballot, slot, value, decided } => self.on_accept(from, ballot, slot, value, decided),
             Message::Accepted { ballot, slot } => self.on_accepted(from, ballot, slot),
             Message::Reject { promised, decided } => self.on_reject(from, promised, decided),
@@ -314,6 +388,13 @@ impl Replica {
             Message::Entries { first, values, decided } => self.on_entries(from, first, values, decided),
             Message::ReadIndex { request } => self.on_read_index(from, request),
             Message::ReadIndexReply { request, index } => self.on_read_index_reply(from, request, index),
+            Message::AskSnapshot { above } => self.on_ask_snapshot(from, above),
+            Message::SnapshotAt { slot, bytes } => self.on_snapshot_at(from, slot, bytes),
+            Message::FetchSnapshot { slot, offset } => self.effects.push(Effect::SendChunk { to: from, slot, offset }),
+            Message::SnapshotChunk { slot, total, offset, checksum, data } => {
+                self.on_snapshot_chunk(from, slot, total, offset, checksum, data);
+            }
+            Message::Return { member } => self.on_return(from, member),
             Message::HandOver => self.on_hand_over(from),
             Message::Leave => self.on_leave(from),
         }

@@ -26,6 +26,8 @@ pub(super) enum Read {
     Query(Query),
     /// A client's question for an object.
     Describe { client: ClientToken, request: u64, name: Option<String> },
+    /// A client's wish for a snapshot.
+    Backup { client: ClientToken, request: u64 },
     /// A follower's batch of reads.
     Index { from: NodeId, request: u64 },
 }
@@ -80,7 +82,7 @@ impl Reads {
     pub(super) fn forget_client(&mut self, gone: ClientToken) {
         self.waiting.retain(|read| match read {
             Read::Query(query) => query.client != gone,
-            Read::Describe { client, .. } => *client != gone,
+            Read::Describe { client, .. } | Read::Backup { client, .. } => *client != gone,
             Read::Index { .. } => true,
         });
     }
@@ -231,6 +233,7 @@ impl Replica {
         match read {
             Read::Query(query) => self.effects.push(Effect::Query(query)),
             Read::Describe { client, request, name } => self.effects.push(Effect::Describe { client, request, name }),
+            Read::Backup { client, request } => self.begin_backup(client, request),
             Read::Index { from, request } => {
                 let index = self.log.decided();
                 // The heartbeat lets the follower decide up to the index without fetching.
@@ -248,6 +251,9 @@ impl Replica {
             }
             Read::Describe { client, request, .. } => {
                 self.reply(client, Response::Described { request, result: Err(error) });
+            }
+            Read::Backup { client, request } => {
+                self.reply(client, Response::Backup { request, result: Err(error) });
             }
             Read::Index { from, request } => self.send(from, Message::ReadIndexReply { request, index: None }),
         }

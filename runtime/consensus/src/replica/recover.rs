@@ -1,82 +1,60 @@
-//! Starting again from the records of an earlier life.
+//! Starting again from an earlier life's snapshot and log.
 
 use concoord_wire::Slot;
 use concoord_wire::record::Record;
 
 use super::{Config, Replica};
-use crate::io::{Effect, LogPosition, Time};
-
-/// Why records are not those of one replica.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RecoverError {
-    /// The first record does not say who this is.
-    #[error("the log does not start with the record that says whose it is")]
-    NoStart,
-    /// The log is that of another replica or cluster.
-    #[error("the log belongs to another replica or cluster")]
-    NotOurs,
-    /// The log says that a slot is decided for which it has no value.
-    #[error("the log says that everything up to slot {decided} is decided, but has no value for slot {missing}")]
-    Missing {
-        /// How far it is decided.
-        decided: Slot,
-        /// The slot without a value.
-        missing: Slot,
-    },
-}
+use crate::io::{Effect, Past, Replayed, Time};
 
 impl Replica {
-    /// The replica that wrote `records`, all of which are durable. Decided batches are handed to the application again,
-    /// in `effects`.
+    /// The replica that wrote `past`, all of which is durable, above the snapshot of `config`, which the application has
+    /// taken over. Decided batches are handed to the application again, in `effects`.
     ///
-    /// # Errors
-    /// [`RecoverError`] when the records are not those of this replica.
-    pub fn recover(
-        config: Config,
-        now: Time,
-        records: impl IntoIterator<Item = Record>,
-        effects: &mut Vec<Effect>,
-    ) -> Result<Replica, RecoverError> {
-        let mut replica = Replica::blank(config, now);
-        let mut records = records.into_iter();
-        let Some(Record::Start { cluster, node, genesis }) = records.next() else { return Err(RecoverError::NoStart) };
-        if (cluster, node) != (replica.cluster, replica.node) {
-            return Err(RecoverError::NotOurs);
+    /// What is said to be decided counts as far as each value before it is known for certain. The rest is learned again
+    /// from peers: a mark that is not followed costs time and never safety.
+    #[must_use]
+    pub fn recover(config: Config, now: Time, past: Past, effects: &mut Vec<Effect>) -> Replica {
+        let snapshot_bytes = config.policy.snapshot_bytes;
+        let mut replica = Replica::new(config, now);
+        // What is replayed counts toward the next snapshot; none is made on the way.
+        replica.policy.snapshot_bytes = u64::MAX;
+        replica.promised = past.promised;
+        for replayed in past.replayed {
+            replica.replay(replayed);
         }
-        replica.view = genesis.clone();
-        replica.genesis = genesis;
-        let mut appended = 1;
-        for record in records {
-            appended += 1;
-            replica.replay(record)?;
-        }
-        replica.appended = LogPosition(appended);
-        replica.durable = replica.appended;
+        replica.appended = past.position;
+        replica.durable = past.position;
+        replica.view_at = past.position;
+        // Who left its view may ask to be taken in again.
+        replica.stopped = false;
+        replica.effects.retain(|effect| matches!(effect, Effect::Apply { .. }));
+        replica.policy.snapshot_bytes = snapshot_bytes;
         effects.append(&mut replica.effects);
-        Ok(replica)
+        replica
     }
 
-    fn replay(&mut self, record: Record) -> Result<(), RecoverError> {
-        match record {
-            Record::Start { .. } => return Err(RecoverError::NotOurs),
-            Record::Promised(ballot) => self.promised = self.promised.max(ballot),
-            Record::Accepted { slot, ballot, value } => {
+    fn replay(&mut self, replayed: Replayed) {
+        match replayed {
+            Replayed::Record(Record::Promised(ballot)) => self.promised = self.promised.max(ballot),
+            Replayed::Record(Record::Accepted { slot, ballot, value }) => {
                 self.promised = self.promised.max(ballot);
                 if slot > self.log.decided() {
                     self.log.accept(slot, ballot, value);
                 }
             }
-            Record::Decided(decided) => {
-                self.decided_persisted = decided;
-                while self.log.decided() < decided {
-                    let missing = self.log.decided().next();
-                    if self.log.entry(missing).is_none() {
-                        return Err(RecoverError::Missing { decided, missing });
-                    }
-                    self.decide_next();
-                }
-            }
+            Replayed::Record(Record::Decided(decided)) => self.replay_decided(decided),
+            Replayed::Unknown { first, last } => self.log.forget(first, last),
         }
-        Ok(())
+    }
+
+    fn replay_decided(&mut self, decided: Slot) {
+        self.decided_persisted = self.decided_persisted.max(decided);
+        while self.log.decided() < decided {
+            let next = self.log.decided().next();
+            if self.log.entry(next).is_none() || self.log.is_unknown(next) {
+                break;
+            }
+            self.decide_next();
+        }
     }
 }

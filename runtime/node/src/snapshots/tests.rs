@@ -1,7 +1,5 @@
 //! What snapshots promise, over a disk that crashes and rots.
 
-use std::collections::BTreeMap;
-
 use concoord_wire::member::View;
 use concoord_wire::{ClusterId, Timestamp, ViewId};
 
@@ -9,8 +7,15 @@ use super::*;
 use crate::disk::{Fault, FaultKind, SECTOR_BYTES, SimulatedDisk};
 
 fn checkpoint(slot: u64) -> Checkpoint {
-    let view = View { id: ViewId(3), members: BTreeMap::new() };
-    Checkpoint { cluster: ClusterId(1), slot: Slot(slot), view, view_slot: Slot(2), stamp: Timestamp(9) }
+    let view = View { id: ViewId(3), ..View::first([]) };
+    Checkpoint {
+        cluster: ClusterId(1),
+        slot: Slot(slot),
+        view,
+        view_slot: Slot(2),
+        stamp: Timestamp(9),
+        genesis: View::first([]),
+    }
 }
 
 /// Two blocks and a bit.

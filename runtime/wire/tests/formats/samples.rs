@@ -5,14 +5,16 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use concoord_wire::abi::{Answer, Event, Invocation, Outcome, Rejection, Reply, Timer, Trigger};
 use concoord_wire::checkpoint::Checkpoint;
-use concoord_wire::client::{CallError, Consistency, Description, Request, Response};
+use concoord_wire::client::{
+    Action, AdministerError, BackupPiece, CallError, Consistency, Description, Request, Response,
+};
 use concoord_wire::hello::{Hello, HelloReply, Refusal};
 use concoord_wire::interface::{Argument, Interface, Method, MethodKind, Payload, Type, TypeIndex, Variant};
 use concoord_wire::join::{JoinRefusal, JoinReply, JoinRequest, RetryReason, Welcome};
 use concoord_wire::member::{Member, Role, Roster, RosterMember, Services, Standing, View};
 use concoord_wire::peer::{AcceptedValue, Heartbeat, Message, PeerFrame};
 use concoord_wire::record::{GroupRecord, Record};
-use concoord_wire::value::{Batch, Command, Value, ViewChange, ViewCommand};
+use concoord_wire::value::{Batch, Command, Removal, Value, ViewChange, ViewCommand};
 use concoord_wire::{Ballot, CallId, ClusterId, NodeId, ObjectId, Position, SessionId, Slot, Timestamp, ViewId};
 
 use super::{GROUP, variants};
@@ -38,8 +40,8 @@ fn bytes() -> Bytes {
 
 pub(crate) fn hellos() -> Vec<Hello> {
     vec![
-        Hello { versions: (1, 999), cluster: None, node: None },
-        Hello { versions: (1, 1), cluster: Some(CLUSTER), node: Some((NODE, v6())) },
+        Hello { versions: (1, 999), cluster: None, node: None, life: 0 },
+        Hello { versions: (1, 1), cluster: Some(CLUSTER), node: Some((NODE, v6())), life: u64::MAX },
     ]
 }
 
@@ -69,6 +71,11 @@ pub(crate) fn requests() -> Vec<Request> {
         Request::View { request: u64::MAX },
         Request::Ping { request: 0 },
     ];
+    let actions =
+        variants!(Action: Remove, Evict, Leave; vec![Action::Remove(NODE), Action::Evict(NODE), Action::Leave]);
+    requests.extend(actions.into_iter().map(|action| Request::Administer { request: 300, action }));
+    requests.push(Request::Backup { request: 5, slot: None, offset: 0 });
+    requests.push(Request::Backup { request: 5, slot: Some(SLOT), offset: 1 << 33 });
     requests.extend(levels.into_iter().map(|consistency| Request::Query {
         request: 200,
         object: ObjectId(1),
@@ -76,7 +83,10 @@ pub(crate) fn requests() -> Vec<Request> {
         arguments: Bytes::new(),
         consistency,
     }));
-    variants!(Request: OpenSession, KeepAlive, CloseSession, Call, Query, Describe, View, Ping; requests)
+    variants!(Request:
+        OpenSession, KeepAlive, CloseSession, Call, Query, Describe, Administer, Backup, View, Ping;
+        requests
+    )
 }
 
 pub(crate) fn responses() -> Vec<Response> {
@@ -91,9 +101,27 @@ pub(crate) fn responses() -> Vec<Response> {
         Response::View { request: 1, roster: roster() },
         Response::Pong { request: 129 },
     ];
+    let piece = BackupPiece { slot: SLOT, total: 1 << 34, offset: 1 << 33, data: bytes() };
+    responses.push(Response::Backup { request: 6, result: Ok(piece) });
+    responses.push(Response::Administered { request: 7, result: Ok(ViewId(400)) });
+    responses
+        .extend(administer_errors().into_iter().map(|error| Response::Administered { request: 7, result: Err(error) }));
     responses.extend(answers().into_iter().map(|answer| Response::Called { call: CALL, result: Ok(answer) }));
     responses.extend(call_errors().into_iter().map(|error| Response::Called { call: CALL, result: Err(error) }));
-    variants!(Response: SessionOpened, SessionGone, Called, Queried, Described, View, Pong; responses)
+    variants!(Response:
+        SessionOpened, SessionGone, Called, Queried, Described, Administered, Backup, View, Pong;
+        responses
+    )
+}
+
+fn administer_errors() -> Vec<AdministerError> {
+    variants!(AdministerError: NotLeader, NoMember, UnderWay, NoMajority, Unknown; vec![
+        AdministerError::NotLeader { leader: Some(v4()) },
+        AdministerError::NoMember { member: NODE, view: ViewId(300) },
+        AdministerError::UnderWay,
+        AdministerError::NoMajority { member: NODE, voters: 4, live: 2 },
+        AdministerError::Unknown,
+    ])
 }
 
 fn answers() -> Vec<Answer> {
@@ -130,7 +158,8 @@ fn call_errors() -> Vec<CallError> {
 
 fn roster() -> Roster {
     let roles = variants!(Role: Replica, Learner, Witness; vec![Role::Replica, Role::Learner, Role::Witness]);
-    let member = |role| RosterMember { id: NODE, address: v6(), role, services: Services(u32::MAX), live: true };
+    let member =
+        |role| RosterMember { id: NODE, address: v6(), role, services: Services(u32::MAX), live: true, silent: true };
     Roster {
         cluster: CLUSTER,
         view: ViewId(300),
@@ -148,31 +177,37 @@ fn members() -> Vec<Member> {
         Standing::Learner { replaces: None },
         Standing::Learner { replaces: Some(NODE) },
     ]);
-    let member =
-        |(id, standing)| Member { id: NodeId(id), address: v4(), services: Services::DNS, volatile: id == 2, standing };
+    let member = |(id, standing)| Member {
+        id: NodeId(id),
+        address: v4(),
+        services: Services::DNS,
+        volatile: id == 2,
+        standing,
+        silent: id == 1,
+    };
     (1..).zip(standings).map(member).collect()
 }
 
 fn view() -> View {
-    View { id: ViewId(300), members: members().into_iter().map(|member| (member.id, member)).collect() }
+    View { id: ViewId(300), expelled: [NODE, NodeId(3)].into(), ..View::first(members()) }
 }
 
 fn values() -> Vec<Value> {
-    let changes = variants!(ViewChange: Add, Promote, Remove; vec![
-        ViewChange::Add(members().remove(0)),
-        ViewChange::Promote(NODE),
-        ViewChange::Remove(NODE),
-    ]);
+    let reasons = variants!(Removal: Left, Evicted, Expelled; vec![Removal::Left, Removal::Evicted, Removal::Expelled]);
+    let mut changes = vec![ViewChange::Add(members().remove(0)), ViewChange::Promote(NODE)];
+    changes.extend(reasons.into_iter().map(|why| ViewChange::Remove { member: NODE, why }));
+    let changes = variants!(ViewChange: Add, Promote, Remove; changes);
     let mut values = vec![Value::Noop, Value::Batch(bytes())];
     values.extend(changes.into_iter().map(|change| Value::View(ViewCommand { based_on: ViewId(129), change })));
-    variants!(Value: Noop, Batch, View; values)
+    values.push(Value::Silence { view: ViewId(300), member: NODE, silent: true });
+    variants!(Value: Noop, Batch, View, Silence; values)
 }
 
 pub(crate) fn peer_frames() -> Vec<PeerFrame> {
     let accepted = values().into_iter().map(|value| AcceptedValue { slot: SLOT, ballot: BALLOT, value }).collect();
     let mut messages = vec![
         Message::Prepare { ballot: BALLOT, decided: SLOT },
-        Message::Promise { ballot: BALLOT, decided: Slot::ZERO, accepted },
+        Message::Promise { ballot: BALLOT, decided: Slot::ZERO, accepted, unknown: vec![(Slot(1), SLOT)] },
         Message::Accepted { ballot: BALLOT, slot: SLOT },
         Message::Reject { promised: BALLOT, decided: SLOT },
         Message::Heartbeat(Heartbeat {
@@ -188,14 +223,19 @@ pub(crate) fn peer_frames() -> Vec<PeerFrame> {
         Message::ReadIndex { request: 130 },
         Message::ReadIndexReply { request: 130, index: Some(SLOT) },
         Message::ReadIndexReply { request: 130, index: None },
+        Message::AskSnapshot { above: SLOT },
+        Message::SnapshotAt { slot: SLOT, bytes: 1 << 35 },
+        Message::FetchSnapshot { slot: SLOT, offset: 1 << 34 },
+        Message::SnapshotChunk { slot: SLOT, total: 1 << 35, offset: 1 << 34, checksum: u32::MAX, data: bytes() },
         Message::HandOver,
         Message::Leave,
+        Message::Return { member: members().remove(0) },
     ];
     let accept = |value| Message::Accept { ballot: BALLOT, slot: SLOT, value, decided: Slot(5) };
     messages.extend(values().into_iter().map(accept));
     let messages = variants!(Message:
         Prepare, Promise, Accept, Accepted, Reject, Heartbeat, HeartbeatReply, Fetch, Entries, ReadIndex,
-        ReadIndexReply, HandOver, Leave;
+        ReadIndexReply, AskSnapshot, SnapshotAt, FetchSnapshot, SnapshotChunk, HandOver, Leave, Return;
         messages
     );
     messages.into_iter().map(|message| PeerFrame { from: NODE, to: NodeId(2), message }).collect()
@@ -211,7 +251,9 @@ pub(crate) fn join_replies() -> Vec<JoinReply> {
         RetryReason::Busy,
         RetryReason::AddressTaken { holder: NODE, address: v4() },
     ]);
-    let refusals = variants!(JoinRefusal: Unreachable, Full; vec![
+    let refusals = variants!(JoinRefusal: Unreachable, Expelled, Minority, Full; vec![
+        JoinRefusal::Expelled { member: NODE },
+        JoinRefusal::Minority { kind: "witness".into() },
         JoinRefusal::Unreachable { address: v6(), why: "timed out".into() },
         JoinRefusal::Full { limit: 32 },
     ]);
@@ -225,19 +267,16 @@ pub(crate) fn join_replies() -> Vec<JoinReply> {
     variants!(JoinReply: Accepted, Redirect, Retry, Refused; replies)
 }
 
-pub(crate) fn group_records() -> Vec<GroupRecord> {
-    let mut records = vec![
-        Record::Start { cluster: CLUSTER, node: NODE, genesis: view() },
-        Record::Promised(BALLOT),
-        Record::Decided(SLOT),
-    ];
-    records.extend(values().into_iter().map(|value| Record::Accepted { slot: SLOT, ballot: BALLOT, value }));
-    let records = variants!(Record: Start, Promised, Accepted, Decided; records);
-    records.into_iter().map(|record| GroupRecord { group: GROUP, record }).collect()
+pub(crate) fn checkpoint() -> Checkpoint {
+    let stamp = Timestamp(1 << 50);
+    Checkpoint { slot: SLOT, view_slot: Slot(300), stamp, ..Checkpoint::genesis(CLUSTER, view()) }
 }
 
-pub(crate) fn checkpoint() -> Checkpoint {
-    Checkpoint { cluster: CLUSTER, slot: SLOT, view: view(), view_slot: Slot(1 << 20), stamp: Timestamp(1 << 50) }
+pub(crate) fn group_records() -> Vec<GroupRecord> {
+    let mut records = vec![Record::Promised(BALLOT), Record::Decided(SLOT)];
+    records.extend(values().into_iter().map(|value| Record::Accepted { slot: SLOT, ballot: BALLOT, value }));
+    let records = variants!(Record: Promised, Accepted, Decided; records);
+    records.into_iter().map(|record| GroupRecord { group: GROUP, record }).collect()
 }
 
 pub(crate) fn batch() -> Batch {

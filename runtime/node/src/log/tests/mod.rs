@@ -6,7 +6,6 @@ mod faults;
 mod production;
 mod writing;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -46,8 +45,15 @@ pub(super) fn ballot(round: u64) -> Ballot {
 }
 
 pub(super) fn checkpoint(slot: Slot) -> Checkpoint {
-    let view = View { id: ViewId(1), members: BTreeMap::new() };
-    Checkpoint { cluster: IDENTITY.cluster, slot, view, view_slot: Slot::ZERO, stamp: Timestamp(slot.0 * 10) }
+    let view = View { id: ViewId(1), ..View::first([]) };
+    Checkpoint {
+        cluster: IDENTITY.cluster,
+        slot,
+        view,
+        view_slot: Slot::ZERO,
+        stamp: Timestamp(slot.0 * 10),
+        genesis: View::first([]),
+    }
 }
 
 pub(super) fn body(slot: Slot) -> Vec<u8> {

@@ -1,0 +1,184 @@
+//! The data directory when a replica starts: an earlier life to go on with, or an empty one to be set up.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use concoord_consensus::Application;
+use concoord_consensus::io::{LogPosition, Past, Replayed};
+use concoord_executor::Executor;
+use concoord_wire::checkpoint::Checkpoint;
+use concoord_wire::member::View;
+use concoord_wire::{ClusterId, NodeId};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::disk::{Directory, RealDirectory};
+use crate::error::NodeError;
+use crate::log::{Identity, Log, LogEvent, LogOptions, LogWriter, OpenError, Recovered};
+use crate::options::{Options, Storage};
+use crate::snapshots::Snapshots;
+use crate::store::Store;
+
+/// Where a replica is going to keep its data.
+pub(crate) enum Home {
+    /// It was somebody before.
+    Lived(Box<Life>),
+    /// A directory for somebody new.
+    Empty(Arc<dyn Directory>),
+    /// Nothing is kept.
+    Nowhere,
+}
+
+/// An earlier life.
+pub(crate) struct Life {
+    path: PathBuf,
+    directory: Arc<dyn Directory>,
+    log: Log,
+    recovered: Recovered,
+}
+
+/// A replica's data, ready to be gone on with.
+pub(crate) struct Furnished {
+    pub(crate) store: Store,
+    pub(crate) events: UnboundedReceiver<LogEvent>,
+    pub(crate) application: Application<Executor>,
+    pub(crate) base: Checkpoint,
+    pub(crate) past: Past,
+}
+
+impl Home {
+    /// Looks at the directory and locks it.
+    ///
+    /// # Errors
+    /// [`NodeError`] when it belongs to somebody else, is damaged beyond repair, or is not to be used.
+    pub(crate) fn open(storage: &Storage) -> Result<Home, NodeError> {
+        match storage {
+            Storage::Memory(None) => Ok(Home::Nowhere),
+            Storage::Memory(Some(path)) if !path.exists() => Ok(Home::Nowhere),
+            Storage::Memory(Some(path)) => match open_log(path)? {
+                (_, Some((log, _))) => Err(NodeError::HoldsData { path: path.clone(), node: log.identity().node }),
+                (_, None) => Ok(Home::Nowhere),
+            },
+            Storage::Disk(path) => match open_log(path)? {
+                (directory, Some((log, recovered))) => {
+                    Ok(Home::Lived(Box::new(Life { path: path.clone(), directory, log, recovered })))
+                }
+                (directory, None) => Ok(Home::Empty(directory)),
+            },
+        }
+    }
+
+    /// Whose data is there.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        match self {
+            Home::Lived(life) => Some(life.recovered.identity),
+            Home::Empty(_) | Home::Nowhere => None,
+        }
+    }
+
+    /// Sets up what a new replica starts with: the beginning of the cluster, durable before anybody hears of it.
+    ///
+    /// # Errors
+    /// [`NodeError`] when that can't be written.
+    ///
+    /// # Panics
+    /// When somebody lived here: there is an own way for them.
+    pub(crate) fn furnish(self, cluster: ClusterId, node: NodeId, genesis: View) -> Result<Furnished, NodeError> {
+        let base = Checkpoint::genesis(cluster, genesis);
+        let mut application = Application::new(cluster, executor()?);
+        let body = application.snapshot().map_err(|fault| NodeError::HostFault { why: fault.to_string() })?;
+        let (store, events) = match self {
+            Home::Nowhere => Store::in_memory(&base, &body)?,
+            Home::Empty(directory) => {
+                let identity = Identity { cluster, node, tag: rand::random() };
+                let log = Log::create(Arc::clone(&directory), identity, &base, &body, LogOptions::default())?;
+                start_writer(log, directory)?
+            }
+            Home::Lived(_) => unreachable!("who lived here is not somebody new"),
+        };
+        Ok(Furnished { store, events, application, base, past: Past::default() })
+    }
+}
+
+impl Life {
+    /// Goes on with it: state from the newest snapshot, and the log above it.
+    ///
+    /// # Errors
+    /// [`NodeError`] when it can't be gone on with: damage that nobody can repair, a snapshot that can't be taken over.
+    pub(crate) fn go_on(self, options: &Options) -> Result<Furnished, NodeError> {
+        let Life { path, directory, log, recovered } = self;
+        let Recovered { identity, snapshot, replay, promised, damage, cut, next, .. } = recovered;
+        for damage in &damage {
+            tracing::warn!("damaged: {damage} in {}", path.display());
+        }
+        if let Some(cut) = cut {
+            tracing::info!(
+                "{}: {} bytes from byte {} on were never synced and are cut",
+                cut.file,
+                cut.bytes,
+                cut.offset
+            );
+        }
+        let Some(snapshot) = snapshot else {
+            let damage = damage.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            return Err(NodeError::NoSnapshot { path, damage });
+        };
+        let base = snapshot.checkpoint;
+        let unrepairable = damage.iter().find(|damage| damage.unknown.is_some());
+        let voters = base.view.voters().collect::<Vec<_>>();
+        if let (Some(damage), true) = (unrepairable, voters == [identity.node]) {
+            return Err(NodeError::Damaged { path, damage: damage.to_string() });
+        }
+        if let Some(member) = base.view.members.get(&identity.node)
+            && member.is_witness() != options.policy.witness
+        {
+            let kind = |witness| if witness { "witness" } else { "replica" };
+            let (was, now) = (kind(member.is_witness()), kind(options.policy.witness));
+            return Err(NodeError::OtherKind { path, was, now });
+        }
+        let application = if options.policy.witness {
+            Application::new(identity.cluster, executor()?)
+        } else {
+            Application::restore(identity.cluster, executor()?, &snapshot.body).map_err(|error| {
+                NodeError::NotRestored { path: path.clone(), slot: base.slot, why: error.to_string() }
+            })?
+        };
+        let replayed = replay.into_iter().map(|item| match item {
+            crate::log::Replayed::Record(record) => Replayed::Record(record),
+            crate::log::Replayed::Unknown { lowest, highest } => Replayed::Unknown { first: lowest, last: highest },
+        });
+        let past = Past { promised, replayed: replayed.collect(), position: LogPosition(next.0 - 1) };
+        tracing::info!(
+            "going on with the data in {}: snapshot of slot {}, {} records of log",
+            path.display(),
+            base.slot,
+            past.replayed.len()
+        );
+        let (store, events) = start_writer(log, directory)?;
+        Ok(Furnished { store, events, application, base, past })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+type Opened = (Arc<dyn Directory>, Option<(Log, Recovered)>);
+
+fn open_log(path: &Path) -> Result<Opened, NodeError> {
+    let directory: Arc<dyn Directory> = Arc::new(RealDirectory::open(path)?);
+    match Log::open(Arc::clone(&directory), LogOptions::default()) {
+        Ok(opened) => Ok((directory, Some(opened))),
+        Err(OpenError::Empty { .. }) => Ok((directory, None)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn start_writer(log: Log, directory: Arc<dyn Directory>) -> Result<(Store, UnboundedReceiver<LogEvent>), NodeError> {
+    let (writer, events) = LogWriter::start(log, Snapshots::new(directory))
+        .map_err(|error| NodeError::HostFault { why: format!("the log's threads can't start: {error}") })?;
+    Ok((Store::Disk(writer), events))
+}
+
+pub(crate) fn executor() -> Result<Executor, NodeError> {
+    Executor::new().map_err(|error| NodeError::HostFault { why: error.to_string() })
+}
