@@ -198,6 +198,7 @@ mod tests {
             role,
             services: Services::default(),
             live: true,
+            silent: false,
         };
         Arc::new(Roster {
             cluster: ClusterId(7),
@@ -255,7 +256,7 @@ mod tests {
         let mut first = Progress::new(ME, true, Some(object()), None);
         let error = first.on_loaded(failed()).expect_err("its own object");
         assert_eq!(error.to_string(), "object 'counter' can't be loaded: it traps");
-        Progress::new(ME, false, Some(object()), None).on_loaded(failed()).expect("a joiner brings none");
+        Progress::new(ME, false, None, None).on_loaded(failed()).expect("a joiner brings none");
     }
 
     #[test]
