@@ -94,7 +94,7 @@ pub enum ClientError {
 }
 
 /// To a tenth of a second where it is that long: what is left of a limit after connecting has odd digits.
-fn rounded(after: Duration) -> String {
+pub(crate) fn rounded(after: Duration) -> String {
     if after < Duration::from_secs(1) {
         format!("{}ms", after.as_millis())
     } else {
@@ -106,6 +106,6 @@ fn may_have_run(call: Option<&CallId>) -> String {
     call.map(|call| format!(" (call {call} was sent and may have been executed)")).unwrap_or_default()
 }
 
-fn what_was_tried(tried: &[Tried]) -> String {
+pub(crate) fn what_was_tried(tried: &[Tried]) -> String {
     tried.iter().map(|tried| format!("; {tried}")).collect()
 }

@@ -19,6 +19,7 @@
 //! | `link.rs`         | one connection: is it alive, does its replica lead                                 |
 //! | `search.rs`       | dials replicas side by side until one answers                                      |
 //! | `book.rs`         | the known addresses and what each last said, for the text of a time-out            |
+//! | `operator/`       | what operators ask: membership and backups, beside all that                        |
 //!
 //! **Exactly once.** Each update has a number in the client's session and keeps it over every retry, so the cluster
 //! executes it once. The *floor* sent with each call says up to where all are answered or given up, and lets replicas
@@ -39,6 +40,7 @@ mod error;
 mod handle;
 mod limits;
 mod link;
+mod operator;
 mod options;
 mod outstanding;
 mod search;
@@ -46,7 +48,8 @@ mod task;
 mod updates;
 
 pub use addresses::AddressError;
-pub use concoord_wire::client::{CallError, Consistency, Description};
+pub use concoord_wire::client::{AdministerError, BackupPiece, CallError, Consistency, Description};
 pub use error::{ClientError, Tried};
 pub use handle::Client;
+pub use operator::{Backup, Operator, OperatorError};
 pub use options::Options;

@@ -40,3 +40,11 @@ pub(crate) const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(20);
 pub(crate) const CALLS_AHEAD_MAX: u64 = 2048;
 /// Time that the last words have to arrive when the client is closed.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Pause of an operator's request between one replica and the next.
+pub(crate) const OPERATOR_RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// An operator's request that is not answered for this long makes sure that the replica is still there, and gives it as
+/// long again: what operators want may take time.
+pub(crate) const OPERATOR_PING_AFTER: Duration = Duration::from_secs(1);
+/// A refusal for want of a live majority counts after this: a leader that has just won has to hear its voters first.
+pub(crate) const OPERATOR_MAJORITY_WAIT_MAX: Duration = Duration::from_secs(1);
