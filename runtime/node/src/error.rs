@@ -91,7 +91,7 @@ pub enum NodeError {
         refusal: JoinRefusal,
     },
     /// Not a member any more.
-    #[error("removed from the view: {reason}; start the replica again to join anew")]
+    #[error("removed from the view: {reason}; with an empty data directory and -b it joins as a new member")]
     Removed {
         /// Why, as the replica says.
         reason: String,

@@ -142,10 +142,7 @@ impl Life {
                 NodeError::NotRestored { path: path.clone(), slot: base.slot, why: error.to_string() }
             })?
         };
-        let replayed = replay.into_iter().map(|item| match item {
-            crate::log::Replayed::Record(record) => Replayed::Record(record),
-            crate::log::Replayed::Unknown { lowest, highest } => Replayed::Unknown { first: lowest, last: highest },
-        });
+        let replayed = replay.into_iter().map(Replayed::from);
         let past = Past { promised, replayed: replayed.collect(), position: LogPosition(next.0 - 1) };
         tracing::info!(
             "going on with the data in {}: snapshot of slot {}, {} records of log",
@@ -160,6 +157,21 @@ impl Life {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+impl From<crate::log::Replayed> for Replayed {
+    fn from(item: crate::log::Replayed) -> Replayed {
+        match item {
+            crate::log::Replayed::Record(record) => Replayed::Record(record),
+            crate::log::Replayed::Unknown { lowest, highest } => Replayed::Unknown { first: lowest, last: highest },
+        }
+    }
+}
+
+/// Whether a replica's data is in the directory at `path`, as far as that can be told without opening it.
+#[must_use]
+pub fn is_lived_in(path: &Path) -> bool {
+    path.join(crate::log::names::IDENTITY).exists()
 }
 
 type Opened = (Arc<dyn Directory>, Option<(Log, Recovered)>);

@@ -28,6 +28,7 @@
 //! | `join.rs`          | both sides of a join                                           |
 //! | `applying.rs`      | the application's thread                                       |
 //! | `home.rs`          | the data directory at the start: a new one, or an earlier life  |
+//! | `restore.rs`       | a data directory made from a backup                             |
 //! | `store.rs`         | where log and snapshots are kept, and what waits for that       |
 //! | `disk/`            | the file layer, which the simulation replaces                   |
 //! | `log/`             | the write-ahead log                                             |
@@ -59,12 +60,15 @@ mod options;
 mod pieces;
 mod plugin;
 mod progress;
+mod restore;
 mod run;
 pub mod snapshots;
 mod store;
 
 pub use driver::Exit;
 pub use error::{BootstrapFailure, BootstrapReason, NodeError};
+pub use home::is_lived_in;
 pub use options::{BOOT_WAIT, ObjectSource, Options, Ready, Storage};
 pub use plugin::{Publishing, ViewPlugin};
+pub use restore::{RestoreError, Restored, restore};
 pub use run::run;

@@ -209,6 +209,10 @@ fn assemble(
     let durable = past.position;
     let mut effects = Vec::new();
     let replica = Replica::recover(config, clock.now(), past, &mut effects);
+    if replica.view().expelled.contains(&gate.node) {
+        let view = replica.view().id;
+        return Err(NodeError::Removed { reason: format!("an operator took it out, as it knows since view {view}") });
+    }
     let mut links = Links::new(Arc::clone(gate));
     for (node, address) in members {
         links.on_heard(node, address);

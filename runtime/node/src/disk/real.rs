@@ -81,6 +81,12 @@ impl RealDirectory {
         Ok(RealDirectory { path: path.to_owned(), handle, writable: false, _lock: lock })
     }
 
+    /// The directory at `path`, to look at without a lock: for files that no replica writes.
+    pub(crate) fn open_unlocked(path: &Path) -> io::Result<RealDirectory> {
+        let handle = SystemFile::open(path)?;
+        Ok(RealDirectory { path: path.to_owned(), handle, writable: false, _lock: None })
+    }
+
     fn writable(&self) -> io::Result<()> {
         if self.writable { Ok(()) } else { Err(io::ErrorKind::ReadOnlyFilesystem.into()) }
     }

@@ -61,6 +61,7 @@ use crate::disk::{Directory, File, Named, SECTOR_BYTES};
 pub use check::{CheckError, Report, SegmentReport, SnapshotReport, check};
 pub use error::{CreateError, LogError, OpenError};
 pub use identity::Identity;
+pub(crate) use open::read;
 pub use recovered::{Cut, Damage, DamageKind, Recovered, Replayed};
 pub use spares::{Spare, SpareMaker};
 pub use writer::{LogEvent, LogWriter, Space};

@@ -170,6 +170,31 @@ impl Log {
     }
 }
 
+/// What [`Log::open`] would come to, without changing anything; the log can't be written then.
+///
+/// # Errors
+/// As [`Log::open`].
+pub(crate) fn read(directory: Arc<dyn Directory>) -> Result<Recovered, OpenError> {
+    let snapshots = Snapshots::new(Arc::clone(&directory));
+    let Survey { identity, mark: _, newest, scan, damage } = survey(&*directory, &snapshots)?;
+    let cut = scan.torn.zip(scan.segments.last()).map(|(torn, last)| Cut {
+        file: names::segment(last.first),
+        offset: torn.offset,
+        bytes: torn.bytes,
+    });
+    Ok(Recovered {
+        identity,
+        snapshot: newest.snapshot,
+        replay: scan.items,
+        promised: scan.facts.promised,
+        decided: scan.facts.decided,
+        accepted: scan.facts.accepted,
+        damage,
+        cut,
+        next: scan.next,
+    })
+}
+
 fn segment(scanned: &scan::Scanned) -> Segment {
     Segment { first: scanned.first, bytes: scanned.bytes, accepted: scanned.accepted }
 }

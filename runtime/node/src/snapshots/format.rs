@@ -142,6 +142,17 @@ fn walk(
     Ok(SnapshotFile { checkpoint, bytes: reader.bytes })
 }
 
+/// The slot that a snapshot says it is of, unchecked: whoever reads it checks it.
+pub(super) fn slot_of(directory: &dyn Directory, name: &str) -> Result<Slot, SnapshotError> {
+    let mut reader = Reader::open(directory, name)?;
+    let mut header = [0; HEADER_BYTES];
+    reader.take(&mut header)?;
+    if !header.starts_with(MAGIC) {
+        return Err(reader.damaged(0, "it does not begin as a snapshot does".into()));
+    }
+    Ok(Slot(u64_at(&header, 24)))
+}
+
 struct Reader<'a> {
     directory: &'a dyn Directory,
     name: &'a str,

@@ -17,13 +17,13 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use concoord_wire::Slot;
 use concoord_wire::checkpoint::Checkpoint;
 
-use crate::disk::{Directory, FileError, Named, PART};
+use crate::disk::{Directory, FileError, Named, PART, RealDirectory};
 use crate::log::names;
 pub use incoming::Incoming;
 
@@ -251,6 +251,33 @@ impl Snapshots {
         // A set is whole whatever happened to its last user.
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Checks a snapshot file that is no replica's, such as a backup, as a whole.
+///
+/// # Errors
+/// [`SnapshotError`] when it can't be read or is damaged.
+pub fn verify_file(file: &Path) -> Result<SnapshotFile, SnapshotError> {
+    let (directory, name) = place_of(file)?;
+    format::verify(&directory, &name, format::slot_of(&directory, &name)?)
+}
+
+/// Reads and checks a snapshot file that is no replica's, such as a backup.
+///
+/// # Errors
+/// [`SnapshotError`] when it can't be read or is damaged.
+pub fn load_file(file: &Path) -> Result<LoadedSnapshot, SnapshotError> {
+    let (directory, name) = place_of(file)?;
+    format::read(&directory, &name, format::slot_of(&directory, &name)?)
+}
+
+/// The directory of a file, to look at, and the file's name there.
+fn place_of(file: &Path) -> Result<(RealDirectory, String), FileError> {
+    let refused = |source| FileError { file: file.to_owned(), operation: "open", source };
+    let name = file.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| refused(io::ErrorKind::InvalidFilename.into()))?;
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok((RealDirectory::open_unlocked(parent).map_err(refused)?, name.to_owned()))
 }
 
 /// The file of a snapshot.

@@ -144,3 +144,29 @@ fn parts_that_make_no_snapshot_are_dropped() {
     assert_eq!(disk.list().expect("a list"), [file_name(Slot(1))]);
     assert_eq!(snapshots.load_newest().expect("readable").snapshot.expect("the old one").checkpoint.slot, Slot(1));
 }
+
+#[test]
+fn a_snapshot_under_another_name_elsewhere_is_read_and_checked() {
+    let disk = SimulatedDisk::new();
+    on(&disk).save(&checkpoint(7), &body(7)).expect("saved");
+    let mut bytes = disk.content(&file_name(Slot(7)));
+    let directory = std::env::temp_dir().join(format!("concoord-snapshots-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("there is room");
+    let file = directory.join("counter.backup");
+    std::fs::write(&file, &bytes).expect("there is room");
+    let (verified, loaded) = (verify_file(&file).expect("whole"), load_file(&file).expect("whole"));
+    assert_eq!((verified.checkpoint, verified.bytes), (checkpoint(7), bytes.len() as u64));
+    assert_eq!((loaded.checkpoint, loaded.body), (checkpoint(7), body(7)));
+
+    // The slot is in the header, which has a checksum of its own.
+    for at in [0, 24, bytes.len() / 2, bytes.len() - 1] {
+        bytes[at] ^= 1;
+        std::fs::write(&file, &bytes).expect("there is room");
+        let error = verify_file(&file).expect_err("damaged");
+        assert!(matches!(&error, SnapshotError::Damaged { file: named, .. } if *named == file), "byte {at}: {error}");
+        assert!(load_file(&file).is_err(), "byte {at}");
+        bytes[at] ^= 1;
+    }
+    std::fs::remove_dir_all(&directory).expect("it is ours");
+    assert!(matches!(verify_file(&file), Err(SnapshotError::File(_))));
+}

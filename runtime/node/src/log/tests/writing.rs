@@ -19,6 +19,24 @@ fn what_is_written_and_closed_is_found_again() {
 }
 
 #[test]
+fn reading_finds_what_opening_does_and_changes_nothing() {
+    let disk = SimulatedDisk::new();
+    let (mut life, mut chance) = (Life::default(), Chance(9));
+    let mut log = life.create(&disk).expect("set up");
+    life.go_on(&mut log, &disk, 30, &mut chance).expect("all is well");
+    // A commit under way, of which the crash leaves a part.
+    log.write(&life.records(&mut chance)).expect("written");
+    drop(log);
+    disk.crash(&mut |bound| bound / 2);
+    let before = disk.operations();
+    let read = super::super::read(Arc::new(disk.clone())).expect("readable");
+    assert_eq!(disk.operations(), before, "nothing was written");
+    life.check(&read, "reading");
+    let (_, opened) = open(&disk).expect("opened");
+    assert_eq!((read.replay, read.cut, read.next), (opened.replay, opened.cut, opened.next));
+}
+
+#[test]
 fn a_frame_larger_than_a_segment_gets_its_own() {
     let disk = SimulatedDisk::new();
     let mut life = Life::default();
