@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, call, completions, demo, log, object, replica, view};
+use crate::{backup, bench, call, completions, demo, health, leave, log, members, object, replica, restore, view};
 
 /// Replicates an object: every replica runs the same method calls in the same
 /// order, so clients see one object that survives crashes.
@@ -26,6 +26,11 @@ pub(crate) enum Command {
     Replica(replica::Arguments),
     Call(call::Arguments),
     View(view::Arguments),
+    Members(members::Arguments),
+    Leave(leave::Arguments),
+    Health(health::Arguments),
+    Backup(backup::Arguments),
+    Restore(restore::Arguments),
     Object(object::Arguments),
     Log(log::Arguments),
     Demo(demo::Arguments),
@@ -52,6 +57,15 @@ mod tests {
             "concoord replica --objectname counter --addr 127.0.0.1 --port 14000 --boot 127.0.0.1:14001 --debug",
             "concoord call increment",
             "concoord call account.deposit 5 -3",
+            "concoord replica -a 127.0.0.1 -p 14000",
+            "concoord members",
+            "concoord members -c 127.0.0.1:14000 --json",
+            "concoord members list --json -c 127.0.0.1:14000",
+            "concoord members remove 4f -c 127.0.0.1:14000",
+            "concoord members -c 127.0.0.1:14000 evict 127.0.0.1:14001",
+            "concoord leave -c 127.0.0.1:14000",
+            "concoord health --require 3",
+            "concoord restore counter.backup -p 14010 --force-new-cluster",
         ] {
             let parsed = Arguments::try_parse_from(line.split(' '));
             assert!(parsed.is_ok(), "{line}: {}", parsed.expect_err("not ok"));
@@ -62,9 +76,13 @@ mod tests {
 
     #[test]
     fn what_does_not_parse_has_exit_code_2() {
-        for line in
-            ["concoord frobnicate", "concoord replica -a 127.0.0.1", "concoord call", "concoord demo --replicas 2"]
-        {
+        for line in [
+            "concoord frobnicate",
+            "concoord call",
+            "concoord demo --replicas 2",
+            "concoord members remove",
+            "concoord backup",
+        ] {
             let error = Arguments::try_parse_from(line.split(' ')).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use concoord_client::{Client, ClientError, Consistency, Options};
+use concoord_client::{Client, ClientError, Consistency, Operator, Options};
 use concoord_wire::interface::Interface;
 use tokio::runtime::{Builder, Runtime};
 
@@ -14,7 +14,7 @@ use crate::replica::PORT_DEFAULT;
 pub(crate) struct Connect {
     /// Replicas of the cluster, as address:port separated by commas; any living one is enough
     /// [default: 127.0.0.1:14000]
-    #[arg(short, long, value_name = "ADDRS", env = "CONCOORD_CONNECT")]
+    #[arg(short, long, value_name = "ADDRS", env = "CONCOORD_CONNECT", global = true)]
     connect: Option<String>,
 }
 
@@ -47,6 +47,19 @@ impl Connect {
         let addresses = self.addresses();
         let connected = Client::connect_with(&addresses, options).await;
         connected.with_context(|| format!("can't reach a replica at {addresses}"))
+    }
+}
+
+/// How long an operator's command waits for the cluster, if nothing else is said.
+pub(crate) const OPERATOR_TIMEOUT: &str = "30s";
+
+impl Connect {
+    /// Gets ready to ask what operators want.
+    ///
+    /// # Errors
+    /// When the addresses are none.
+    pub(crate) async fn operator(&self, timeout: Duration) -> anyhow::Result<Operator> {
+        Ok(Operator::connect(&self.addresses(), timeout).await?)
     }
 }
 

@@ -4,6 +4,7 @@
 //! standard error.
 
 mod args;
+mod backup;
 mod bench;
 mod build;
 mod builtin;
@@ -12,11 +13,15 @@ mod completions;
 mod connect;
 mod demo;
 mod duration;
+mod health;
+mod leave;
 mod log;
 mod logging;
+mod members;
 mod object;
 mod print;
 mod replica;
+mod restore;
 mod signature;
 mod view;
 
@@ -31,6 +36,11 @@ fn main() -> ExitCode {
         Command::Replica(arguments) => replica::run(arguments),
         Command::Call(arguments) => call::run(&arguments),
         Command::View(arguments) => view::run(&arguments),
+        Command::Members(arguments) => members::run(&arguments),
+        Command::Leave(arguments) => leave::run(&arguments),
+        Command::Health(arguments) => health::run(&arguments),
+        Command::Backup(arguments) => backup::run(&arguments),
+        Command::Restore(arguments) => restore::run(&arguments),
         Command::Object(arguments) => object::run(arguments),
         Command::Log(arguments) => log::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
@@ -40,6 +50,8 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<print::ReaderGone>() => ExitCode::SUCCESS,
+        // Its findings are printed.
+        Err(error) if error.is::<health::Unhealthy>() => ExitCode::FAILURE,
         Err(error) => {
             print::error(&error);
             ExitCode::FAILURE

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use clap::CommandFactory;
 use concoord_node::{ObjectSource, Options, Ready, Storage};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -32,14 +33,9 @@ pub(crate) struct Arguments {
     /// Object to replicate: a .wasm file, or the name of a built-in object (counter, or
     /// concoord.object.counter.Counter)
     ///
-    /// A replica that joins a cluster runs the objects which that cluster has, and needs none.
-    #[arg(
-        short,
-        long = "objectname",
-        visible_alias = "object",
-        value_name = "OBJECT",
-        required_unless_present = "boot"
-    )]
+    /// Only the first replica of a new cluster needs one: whoever joins runs the objects which the cluster has, and
+    /// whoever finds its data goes on with those that it had.
+    #[arg(short, long = "objectname", visible_alias = "object", value_name = "OBJECT")]
     object: Option<String>,
 
     /// Address on which peers and clients reach this replica
@@ -122,6 +118,9 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     options.object = arguments.object.as_deref().map(object_source).transpose()?;
     let object = options.object.as_ref().map(|object| object.name.clone());
     options.storage = storage(&arguments.write, arguments.data_dir, listen);
+    if options.object.is_none() && options.bootstrap.is_empty() && !goes_on(&options.storage) {
+        wrong_usage("the first replica of a new cluster needs an object: give it with -o, or -b to join a cluster");
+    }
     options.advertise = arguments.advertise.as_deref().map(|given| advertised(given, listen)).transpose()?;
     options.policy.witness = arguments.witness;
     options.policy.leave_on_stop = arguments.leave_on_stop;
@@ -159,9 +158,14 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
+/// The directory of a replica that is given none.
+pub(crate) fn data_dir_default(listen: SocketAddr) -> PathBuf {
+    PathBuf::from("concoord-data").join(format!("{}-{}", listen.ip(), listen.port()))
+}
+
 /// Where the replica keeps its data. A port that the system chooses gives no name that is found again.
 fn storage(write: &str, data_dir: Option<PathBuf>, listen: SocketAddr) -> Storage {
-    let named = || PathBuf::from("concoord-data").join(format!("{}-{}", listen.ip(), listen.port()));
+    let named = || data_dir_default(listen);
     match (write, data_dir) {
         ("off", directory) => Storage::Memory(directory.or_else(|| (listen.port() != 0).then(named))),
         (_, Some(directory)) => Storage::Disk(directory),
@@ -170,6 +174,16 @@ fn storage(write: &str, data_dir: Option<PathBuf>, listen: SocketAddr) -> Storag
         }
         (_, None) => Storage::Disk(named()),
     }
+}
+
+/// Whether the replica finds data of its own.
+fn goes_on(storage: &Storage) -> bool {
+    matches!(storage, Storage::Disk(directory) if concoord_node::is_lived_in(directory))
+}
+
+/// Ends as for a command line that does not parse: what is missing shows only once the disk was looked at.
+fn wrong_usage(what: &str) -> ! {
+    crate::args::Arguments::command().error(clap::error::ErrorKind::MissingRequiredArgument, what).exit()
 }
 
 fn advertised(given: &str, listen: SocketAddr) -> anyhow::Result<SocketAddr> {
@@ -217,7 +231,7 @@ fn listen_address(host: &str, port: Option<u16>) -> anyhow::Result<SocketAddr> {
     bail!("all ports of {ip} from {PORT_DEFAULT} to {} are in use: choose one with -p", PORT_DEFAULT + PORTS_TRIED - 1)
 }
 
-fn ip_address(host: &str) -> anyhow::Result<IpAddr> {
+pub(crate) fn ip_address(host: &str) -> anyhow::Result<IpAddr> {
     if let Ok(ip) = host.parse() {
         return Ok(ip);
     }

@@ -12,7 +12,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     connect: Connect,
 
-    /// Print JSON: {"cluster","view","leader","members":[{"id","addr","port","role","leader","live"}]} [default: off]
+    /// Print JSON: {"cluster","view","leader","members":[{"id","addr","port","role","leader","live","silent"}]}
+    /// [default: off]
     #[arg(long)]
     json: bool,
 }
@@ -24,7 +25,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         client.close().await;
         anyhow::Ok(roster)
     })?;
-    if arguments.json { print::json(&as_json(&roster)) } else { print::line(as_table(&roster)) }
+    show(&roster, arguments.json)
+}
+
+/// Prints a roster.
+///
+/// # Errors
+/// As [`print::line`].
+pub(crate) fn show(roster: &Roster, json: bool) -> anyhow::Result<()> {
+    if json { print::json(&as_json(roster)) } else { print::line(as_table(roster)) }
 }
 
 /// The roster in the words that scripts rely on.
@@ -37,6 +46,7 @@ fn as_json(roster: &Roster) -> Value {
             "role": member.role.to_string(),
             "leader": roster.leader == Some(member.id),
             "live": member.live,
+            "silent": member.silent,
         })
     });
     json!({
@@ -48,7 +58,7 @@ fn as_json(roster: &Roster) -> Value {
 }
 
 fn as_table(roster: &Roster) -> String {
-    let mut table = Table::new(&["id", "address", "role", "leader", "live"]);
+    let mut table = Table::new(&["id", "address", "role", "leader", "live", "silent"]);
     for member in &roster.members {
         let leads = roster.leader == Some(member.id);
         table.row([
@@ -56,7 +66,8 @@ fn as_table(roster: &Roster) -> String {
             member.address.to_string(),
             member.role.to_string(),
             if leads { "leader" } else { "" }.into(),
-            if member.live { "live" } else { "silent" }.into(),
+            if member.live { "live" } else { "unheard" }.into(),
+            if member.silent { "silent" } else { "" }.into(),
         ]);
     }
     format!("cluster {}, view {}, {} slots decided\n{table}", roster.cluster, roster.view, roster.decided)
@@ -96,8 +107,8 @@ mod tests {
             "view": 4,
             "leader": "0000000000000002",
             "members": [
-                {"id": "0000000000000001", "addr": "127.0.0.1", "port": 14000, "role": "learner", "leader": false, "live": false},
-                {"id": "0000000000000002", "addr": "127.0.0.1", "port": 14001, "role": "replica", "leader": true, "live": true},
+                {"id": "0000000000000001", "addr": "127.0.0.1", "port": 14000, "role": "learner", "leader": false, "live": false, "silent": true},
+                {"id": "0000000000000002", "addr": "127.0.0.1", "port": 14001, "role": "replica", "leader": true, "live": true, "silent": false},
             ],
         });
         assert_eq!(as_json(&roster()), expected);
@@ -107,8 +118,8 @@ mod tests {
     fn table_shows_each_member() {
         let expected = "\
 cluster 00000000000000000000000000000abc, view 4, 17 slots decided
-id                address          role     leader  live
-0000000000000001  127.0.0.1:14000  learner          silent
+id                address          role     leader  live     silent
+0000000000000001  127.0.0.1:14000  learner          unheard  silent
 0000000000000002  127.0.0.1:14001  replica  leader  live";
         assert_eq!(as_table(&roster()), expected);
     }

@@ -61,6 +61,8 @@ pub struct Member {
     pub leader: bool,
     /// Whether it was heard lately.
     pub live: bool,
+    /// Whether it is marked as silent.
+    pub silent: bool,
 }
 
 /// Replicas in processes of their own, and a directory for what they write.
@@ -264,7 +266,7 @@ fn wait_for_voter(replica: &mut Replica) -> Result<(), String> {
         let id = replica.id().ok_or_else(|| format!("it said last: {}", replica.last_line()))?;
         let members = try_members(address)?;
         match members.iter().find(|member| member.id == id) {
-            Some(own) if own.role == "replica" && own.live && members.iter().any(|member| member.leader) => Ok(Ok(())),
+            Some(own) if own.role != "learner" && own.live && members.iter().any(|member| member.leader) => Ok(Ok(())),
             _ => Err(format!("it is {id} and the members are {members:?}")),
         }
     })
@@ -302,5 +304,6 @@ fn read_member(member: &Value) -> Option<Member> {
         role: member["role"].as_str()?.into(),
         leader: member["leader"].as_bool()?,
         live: member["live"].as_bool()?,
+        silent: member["silent"].as_bool()?,
     })
 }
