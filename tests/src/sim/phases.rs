@@ -65,11 +65,12 @@ impl World {
                 None if self.faults_are_over() => self.heal(),
                 None => {}
                 Some(since_us) => {
+                    let looks = events.is_multiple_of(EVENTS_PER_LOOK);
                     let lasted = self.now_us > since_us + LASTS_US;
-                    if lasted && events % EVENTS_PER_LOOK == 0 && self.is_over() {
+                    if lasted && looks && self.is_over() {
                         return self.finish();
                     }
-                    if events % EVENTS_PER_LOOK == 0 {
+                    if looks {
                         self.look_for_leaders();
                     }
                     if self.now_us > since_us + CONVERGE_US {

@@ -187,12 +187,10 @@ impl Questions {
                     Err(error) => return self.on_refused(over, request, &error, at),
                 }
             }
-            Response::View { request, roster } => {
-                if self.open.contains_key(&request) {
-                    at.checks.answers.views += 1;
-                    check_roster(&roster, at.checks.slots())?;
-                    self.served(request);
-                }
+            Response::View { request, roster } if self.open.contains_key(&request) => {
+                at.checks.answers.views += 1;
+                check_roster(&roster, at.checks.slots())?;
+                self.served(request);
             }
             _ => {}
         }
