@@ -1,5 +1,6 @@
 //! `concoord log check`, over a directory that a log was written to.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -4,7 +4,6 @@
 //! cargo run --release -p concoord-node --example log_sync -- [DIRECTORY] [RECORD_BYTES] [FRAMES]
 //! ```
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,7 +16,7 @@ use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::member::View;
 use concoord_wire::record::Record;
 use concoord_wire::value::Value;
-use concoord_wire::{Ballot, ClusterId, NodeId, Slot, Timestamp, ViewId};
+use concoord_wire::{Ballot, ClusterId, NodeId, Slot, ViewId};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -25,9 +24,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let record_bytes: usize = arguments.next().map_or(Ok(1024), |text| text.parse())?;
     let frames: u64 = arguments.next().map_or(Ok(5000), |text| text.parse())?;
     let identity = Identity { cluster: ClusterId(1), node: NodeId(1), tag: 1 };
-    let view = View { id: ViewId(1), members: BTreeMap::new() };
-    let start =
-        Checkpoint { cluster: identity.cluster, slot: Slot::ZERO, view, view_slot: Slot::ZERO, stamp: Timestamp(0) };
+    let view = View::first([]);
+    let start = Checkpoint::genesis(identity.cluster, view);
     let real = Arc::new(RealDirectory::open(&directory)?);
     let mut log = Log::create(real, identity, &start, &[], LogOptions::default())?;
     while log.prepare_spare()? {}

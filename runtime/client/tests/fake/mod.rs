@@ -137,7 +137,11 @@ impl Cluster {
             }
             Request::Describe { request, name, .. } => Response::Described { request, result: describe(name) },
             Request::Ping { request } => Response::Pong { request },
-            Request::View { .. } | Request::KeepAlive { .. } | Request::CloseSession { .. } => return None,
+            Request::View { .. }
+            | Request::KeepAlive { .. }
+            | Request::CloseSession { .. }
+            | Request::Administer { .. }
+            | Request::Backup { .. } => return None,
         })
     }
 }
