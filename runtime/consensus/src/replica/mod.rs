@@ -176,10 +176,13 @@ pub struct Replica {
     /// Only the disk's reserve is left: nothing new is accepted.
     disk_full: bool,
     /// The roster last announced.
-    announced: Option<(Roster, (ViewId, Option<NodeId>, Slot))>,
+    announced: Option<(Roster, RosterKey)>,
     stopped: bool,
     effects: Vec<Effect>,
 }
+
+/// What in a roster tells, without a look at each member, that it is another one: view, leader, last change of silence.
+type RosterKey = (ViewId, Option<NodeId>, Slot);
 
 /// What a replica does at the moment.
 #[derive(Debug)]

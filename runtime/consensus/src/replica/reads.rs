@@ -43,7 +43,13 @@ pub(super) struct Reads {
     asked: BTreeMap<u64, Asked>,
     last_request: u64,
     /// Follower: the index is known, and not yet decided here.
-    indexed: BTreeMap<Slot, Vec<Read>>,
+    indexed: BTreeMap<Slot, Vec<Indexed>>,
+}
+
+#[derive(Debug)]
+struct Indexed {
+    first_us: u64,
+    read: Read,
 }
 
 #[derive(Debug)]
@@ -91,6 +97,11 @@ impl Reads {
 impl Replica {
     /// Takes in a read.
     pub(super) fn read(&mut self, read: Read) {
+        if self.disk_full && !self.is_leader() {
+            // It learns nothing more for now, so it would never come to the index.
+            let error = self.not_leader();
+            return self.fail_read(read, error);
+        }
         if self.reads.count() >= READS_MAX {
             let busy = CallError::Busy { what: "the queue of reads".into(), limit: READS_MAX as u64 };
             return self.fail_read(read, busy);
@@ -110,7 +121,9 @@ impl Replica {
         // Whoever does not lead, or has no room, is asked again with the next tick that finds the question overdue.
         let Some(index) = index else { return };
         let Some(asked) = self.reads.asked.remove(&request) else { return };
-        self.reads.indexed.entry(index).or_default().extend(asked.reads);
+        let first_us = asked.first_us;
+        let reads = asked.reads.into_iter().map(|read| Indexed { first_us, read });
+        self.reads.indexed.entry(index).or_default().extend(reads);
         self.release_reads();
         self.catch_up_with(from, index);
     }
@@ -177,12 +190,14 @@ impl Replica {
         let hopeless_us = ASKED_ELECTIONS_MAX * self.timing.election_max_us;
         let hopeless = self.reads.asked.extract_if(.., |_, asked| now_us >= asked.first_us + hopeless_us);
         let mut failed: Vec<Read> = hopeless.flat_map(|(_, asked)| asked.reads).collect();
+        // So are those whose index this replica does not come to.
+        failed.extend(self.take_indexed(now_us.saturating_sub(hopeless_us)));
         match self.leader() {
             Some(leader) => self.ask_again(leader),
             None => {
                 failed.append(&mut self.reads.waiting);
                 failed.extend(std::mem::take(&mut self.reads.asked).into_values().flat_map(|asked| asked.reads));
-                failed.extend(std::mem::take(&mut self.reads.indexed).into_values().flatten());
+                failed.extend(self.take_indexed(u64::MAX));
             }
         }
         for read in failed {
@@ -190,6 +205,17 @@ impl Replica {
             self.fail_read(read, error);
         }
         self.ask_read_index();
+    }
+
+    /// Takes out the reads that wait for an index to be decided here and arrived at `since_us` or before.
+    fn take_indexed(&mut self, since_us: u64) -> Vec<Read> {
+        let mut taken = Vec::new();
+        self.reads.indexed.retain(|_, waiting| {
+            let late = waiting.extract_if(.., |indexed| indexed.first_us <= since_us);
+            taken.extend(late.map(|indexed| indexed.read));
+            !waiting.is_empty()
+        });
+        taken
     }
 
     /// The same question under the same number: its reads arrived before it was asked first, so a late answer serves.
@@ -221,7 +247,7 @@ impl Replica {
             if *entry.key() > self.log.decided() {
                 break;
             }
-            for read in entry.remove() {
+            for Indexed { read, .. } in entry.remove() {
                 self.answer_read(read);
             }
         }
