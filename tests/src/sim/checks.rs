@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use concoord::wire::client::{Request, Response};
+use concoord::wire::peer::Message;
 use concoord::wire::record::Record;
 use concoord::wire::value::Value;
 use concoord::wire::{Ballot, CallId, NodeId, ObjectId, Slot};
+use concoord_consensus::Replica;
 use concoord_consensus::io::ClientToken;
 
 use super::history::History;
@@ -41,6 +43,8 @@ pub struct Checks {
     ballots: BTreeMap<NodeId, Ballot>,
     /// The highest ballot that is durable on each disk.
     durable_ballots: BTreeMap<NodeId, Ballot>,
+    /// What each node said that it promised and accepted.
+    said: BTreeMap<NodeId, Said>,
     /// What queries could have seen so far: after each slot, what each object shows.
     shown: BTreeSet<(ObjectId, u32, Outcome)>,
     /// Requests that reached a replica and were not answered yet: in which life of it, and since when.
@@ -49,6 +53,13 @@ pub struct Checks {
     pub history: History,
     /// How often clients got what.
     pub answers: Answers,
+}
+
+/// What others heard from a node and count on for ever.
+#[derive(Debug, Default)]
+struct Said {
+    promised: Ballot,
+    accepted: BTreeMap<Slot, Ballot>,
 }
 
 /// How often clients got an answer.
@@ -176,6 +187,9 @@ impl Checks {
     /// [`Violation`] when another one knows another value.
     pub fn decided(&mut self, node: NodeId, slot: Slot, value: &Value) -> Result<(), Violation> {
         let index = index_of(slot);
+        if index > self.decided.len() {
+            return Err(Violation::new(format!("{node:?} has decided slot {slot}, and nobody has the one before it")));
+        }
         if index == self.decided.len() {
             self.decided.push((value.clone(), node));
         }
@@ -262,6 +276,51 @@ impl Checks {
             }
             _ => Ok(()),
         }
+    }
+
+    /// A node sends a message: what it says there, it must still know after any crash.
+    pub fn said(&mut self, node: NodeId, message: &Message) {
+        let said = self.said.entry(node).or_default();
+        match message {
+            Message::Prepare { ballot, .. } | Message::Promise { ballot, .. } => {
+                said.promised = said.promised.max(*ballot);
+            }
+            Message::Accepted { ballot, slot } => {
+                said.promised = said.promised.max(*ballot);
+                let known = said.accepted.entry(*slot).or_insert(*ballot);
+                *known = (*known).max(*ballot);
+            }
+            _ => {}
+        }
+    }
+
+    /// A node starts again: what it said that it promised and accepted, it still knows, or knows that its disk lost it.
+    ///
+    /// # Errors
+    /// [`Violation`] when it does not.
+    pub fn keeps_its_word(&mut self, node: NodeId, promised: Ballot, replica: &Replica) -> Result<(), Violation> {
+        let said = self.said.entry(node).or_default();
+        if promised < said.promised {
+            let what = format!("{node:?} had said that it promised {} and starts again with {promised}", said.promised);
+            return Err(Violation::new(what));
+        }
+        let (undecided, unknown) = (replica.undecided(), replica.unknown());
+        said.accepted.retain(|slot, _| *slot > replica.decided());
+        for (slot, ballot) in &said.accepted {
+            let accepted = undecided.iter().find(|accepted| accepted.slot == *slot);
+            let lost = unknown.iter().any(|(first, last)| (first..=last).contains(&slot));
+            // What a view that ended accepted beyond its seal counts no more.
+            let ended = ballot.view < replica.view().id;
+            // Who knew a slot as decided had no need to accept its value again.
+            let is_decided = |value| self.decided.get(index_of(*slot)).is_some_and(|(decided, _)| decided == value);
+            let keeps = accepted.is_some_and(|kept| kept.ballot >= *ballot || is_decided(&kept.value));
+            if !keeps && !lost && !ended {
+                let now = accepted.map(|accepted| accepted.ballot);
+                let what = format!("{node:?} had said that it accepted slot {slot} in {ballot} and now has {now:?}");
+                return Err(Violation::new(what));
+            }
+        }
+        Ok(())
     }
 
     /// All is over: what the objects have come to is the last that is read, and all histories are checked.

@@ -5,6 +5,8 @@
 pub enum Kind {
     /// A crash that lost what was not synced.
     Crash,
+    /// All machines that lost power at once.
+    Blackout,
     /// A process killed, its machine alive.
     Kill,
     /// A disk lost for good; a new replica takes the address.
@@ -90,8 +92,9 @@ pub enum Kind {
 }
 
 /// All kinds, with the words for them.
-const KINDS: [(Kind, &str); 42] = [
+const KINDS: [(Kind, &str); 43] = [
     (Kind::Crash, "crashes"),
+    (Kind::Blackout, "blackouts"),
     (Kind::Kill, "kills"),
     (Kind::LostDisk, "lost disks"),
     (Kind::Partition, "partitions"),

@@ -168,6 +168,7 @@ impl World {
     }
 
     pub(super) fn transmit(&mut self, from: NodeId, to: NodeId, message: Message) {
+        self.checks.said(from, &message);
         let [first, second] = self.network.delays(Place::Node(from), Place::Node(to), self.now_us, &mut self.chance);
         if let Some(delay) = second {
             self.schedule(delay, Event::Deliver { from, to, message: message.clone() });

@@ -73,11 +73,12 @@ impl World {
     }
 
     fn inject_into(&mut self, victim: NodeId, running: &[NodeId]) {
-        match self.chance.between(0, 21) {
+        match self.chance.between(0, 22) {
             0 | 1 => self.lose_power(victim),
             18 => self.kill_process(victim),
             19 => self.damage_disk(victim),
             20 => self.break_disk(victim),
+            21 => self.black_out(running),
             2 => self.lose_disk(victim),
             3 | 4 => self.partition(running),
             5 => self.cut_link(running, victim),
@@ -222,6 +223,16 @@ impl World {
         if !self.nodes[&victim].is_volatile() || self.has_one_to_spare(victim) {
             self.faults.coverage.count(Kind::Crash);
             self.crash(victim);
+        }
+    }
+
+    /// Everybody's machine loses power at once: what counted on the memory of another one is lost.
+    fn black_out(&mut self, running: &[NodeId]) {
+        self.faults.coverage.count(Kind::Blackout);
+        for id in running {
+            if !self.nodes[id].is_volatile() {
+                self.crash(*id);
+            }
         }
     }
 

@@ -135,8 +135,16 @@ impl World {
             }
             Err(StartError::Refused(why)) => return self.refuse(id, &why),
         };
-        let promised = node.process.as_ref().expect("it runs").durable_ballot;
+        let process = node.process.as_ref().expect("it runs");
+        let promised = process.durable_ballot;
+        let damaged = node.is_damaged && !node.was_damaged;
+        if let Err(violation) = self.checks.keeps_its_word(id, promised, &process.replica) {
+            self.violation.get_or_insert(violation);
+        }
         self.check_promise(id, promised);
+        if damaged {
+            self.note_violation(format!("{id:?} finds damage that nobody did"));
+        }
         self.say(|| format!("{id:?} starts, having promised {promised}"));
         self.compared.remove(&id);
         self.ticks.remove(&id);
