@@ -10,6 +10,7 @@
 pub mod application;
 pub mod io;
 pub mod limits;
+pub mod mutant;
 pub mod objects;
 pub mod quorum;
 mod replica;

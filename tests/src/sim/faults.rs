@@ -6,6 +6,7 @@ use concoord::wire::peer::Message;
 use concoord::wire::value::Value;
 use concoord::wire::{NodeId, Slot};
 use concoord_consensus::io::Input;
+use concoord_consensus::mutated;
 use concoord_node::disk::{Directory as _, Fault, FaultKind, SECTOR_BYTES};
 
 use super::clock::RATE_TRUE_PPM;
@@ -117,6 +118,10 @@ impl World {
         if self.has_one_to_spare(victim) {
             self.faults.coverage.count(Kind::LostDisk);
             let node = self.nodes.get_mut(&victim).expect("it runs");
+            if mutated!(LostDiskComesBack) {
+                node.restart_empty();
+                return self.schedule(0, Event::Restart { node: victim });
+            }
             node.lose_disk();
             let number = node.address;
             let delay = self.chance.between(20_000, 300_000);

@@ -264,6 +264,12 @@ impl Node {
         self.gone = true;
     }
 
+    /// The disk is lost, and an empty one takes its place under the same identity, which nobody may ever do.
+    pub fn restart_empty(&mut self) {
+        self.lose_disk();
+        (self.gone, self.started) = (false, false);
+    }
+
     /// Whether it keeps nothing on disk, so that its end is the loss of its disk.
     #[must_use]
     pub fn is_volatile(&self) -> bool {

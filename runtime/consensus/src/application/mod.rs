@@ -42,6 +42,7 @@ use self::digest::{Digest, mix};
 use self::registry::{Object, Registry};
 use self::sessions::{Admission, CallResult, Sessions};
 use crate::io::{Applied, Completed, Query};
+use crate::mutated;
 use crate::objects::{Fault, Objects};
 
 pub use self::registry::LoadFailure;
@@ -237,7 +238,9 @@ impl<O: Objects> Application<O> {
         }
         let result = self.run_call(call, object, method, arguments)?;
         let replied = reply.then(|| result.clone());
-        self.sessions.record(call, result);
+        if reply || !mutated!(RepliesOfLeaderOnly) {
+            self.sessions.record(call, result);
+        }
         Ok(replied)
     }
 

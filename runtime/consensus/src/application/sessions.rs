@@ -20,6 +20,7 @@ use crate::limits::{
     REPLIES_KEPT_MAX, REPLY_BYTES_KEPT_MAX, REPLY_BYTES_KEPT_TOTAL_MAX, SESSION_TTL_MS, SESSIONS_MAX,
     SESSIONS_SWEPT_MAX,
 };
+use crate::mutated;
 
 /// What a call came to.
 pub(super) type CallResult = Result<Answer, CallError>;
@@ -65,7 +66,7 @@ impl Sessions {
     /// # Errors
     /// [`CallError::Busy`] beyond [`SESSIONS_MAX`].
     pub(super) fn open(&mut self, id: SessionId, nonce: u128, now: Timestamp) -> Result<SessionId, CallError> {
-        if let Some(&first) = self.by_nonce.get(&nonce) {
+        if let Some(&first) = self.by_nonce.get(&nonce).filter(|_| !mutated!(NonceOpensAgain)) {
             self.keep_alive(first, now);
             return Ok(first);
         }
@@ -105,10 +106,16 @@ impl Sessions {
         session.heard = now;
         self.reply_bytes -= session.raise_floor(floor);
         let session = &*session;
-        if call.sequence <= session.floor {
+        if call.sequence <= session.floor && !mutated!(FloorExecutes) {
             return Admission::Refused(CallError::Acknowledged { call, floor: session.floor });
         }
+        if mutated!(NoDedup) {
+            return Admission::Execute;
+        }
         if let Some(result) = session.replies.get(&call.sequence) {
+            if mutated!(ReplyOfAnotherCall) {
+                return Admission::Replied(session.replies.last_key_value().map_or(result, |(_, newest)| newest));
+            }
             return Admission::Replied(result);
         }
         let room = within("the session's replies that are not acknowledged", session.replies.len(), REPLIES_KEPT_MAX)
@@ -186,6 +193,9 @@ impl Sessions {
             from.within("replies of a session", session.replies.len(), REPLIES_KEPT_MAX)?;
             if session.replies.first_key_value().is_some_and(|(sequence, _)| *sequence <= session.floor) {
                 return Err(from.damaged("a reply that its session acknowledged"));
+            }
+            if mutated!(SnapshotWithoutReplies) {
+                session.replies.clear();
             }
             session.reply_bytes = session.replies.values().map(encoded_bytes).sum();
             sessions.reply_bytes += session.reply_bytes;

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::registry::{self, Entry, Object, Registry};
 use super::sessions::Sessions;
 use super::{Application, HostFault};
+use crate::mutated;
 use crate::objects::{Fault, Objects};
 
 /// The version of snapshots that this build writes and reads.
@@ -159,6 +160,9 @@ impl<O: Objects> Application<O> {
         let expected = from.take("the hash of the state")?;
         from.end()?;
         let mut application = Application { cluster, objects, sessions, registry, position, now, applied };
+        if mutated!(PositionRestarts) {
+            application.position = Position::default();
+        }
         match application.state_hash() {
             found if found == expected => Ok(application),
             found => Err(RestoreError::Hash { found, expected }),

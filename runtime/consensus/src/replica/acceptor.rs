@@ -6,7 +6,9 @@ use concoord_wire::value::Value;
 use concoord_wire::{Ballot, NodeId, Slot};
 
 use super::Replica;
+use crate::io::LogPosition;
 use crate::limits::WINDOW_SLOTS_MAX;
+use crate::mutated;
 
 /// Acceptances this far beyond the decided slots are dropped: their sender sees us lag, and we catch up by fetching.
 pub(super) const ACCEPT_AHEAD_MAX: u64 = 4 * WINDOW_SLOTS_MAX;
@@ -29,17 +31,19 @@ impl Replica {
         let promise = Message::Promise {
             ballot,
             decided: self.log.decided(),
-            accepted: self.log.undecided(),
+            accepted: if mutated!(PromiseOmitsAccepted) { Vec::new() } else { self.log.undecided() },
             unknown: self.log.unknown(),
         };
-        self.send_after(self.appended, from, promise);
+        let after = if mutated!(PromiseSentEarly) { LogPosition(0) } else { self.appended };
+        self.send_after(after, from, promise);
     }
 
     pub(super) fn on_accept(&mut self, from: NodeId, ballot: Ballot, slot: Slot, value: Value, decided: Slot) {
         if self.is_ahead(from, ballot, decided) || !self.both_vote(from, ballot) {
             return;
         }
-        if ballot < self.promised || ballot.view < self.view.id {
+        let below = ballot < self.promised && !mutated!(AcceptsBelowPromise);
+        if below || ballot.view < self.view.id {
             return self.reject(from);
         }
         if ballot > self.promised {
@@ -61,7 +65,9 @@ impl Replica {
                 self.persist(Record::Accepted { slot, ballot, value });
             }
         }
-        self.send_after(self.appended, from, Message::Accepted { ballot, slot });
+        let after = if mutated!(AcceptanceSentEarly) { LogPosition(0) } else { self.appended };
+        self.send_after(after, from, Message::Accepted { ballot, slot });
+        let decided = if mutated!(AcceptedIsDecided) { slot } else { decided };
         self.learn_decided_in(ballot, decided, from);
     }
 

@@ -11,6 +11,7 @@ use super::acceptor::ACCEPT_AHEAD_MAX;
 use super::slots::Slots;
 use super::{Replica, Role};
 use crate::io::LogPosition;
+use crate::mutated;
 use crate::quorum::majority;
 
 /// A replica that gathers promises.
@@ -35,10 +36,13 @@ impl Replica {
     pub(super) fn become_candidate(&mut self, inherits: bool) {
         assert!(self.view.is_voter(self.node), "only a voter campaigns");
         let round = self.election.next_round(self.view.id, self.promised);
+        let own = self.promised.leader == self.node && self.promised.view == self.view.id;
+        let round = if mutated!(BallotUsedTwice) && own { self.promised.round } else { round };
         let ballot = Ballot { view: self.view.id, round, leader: self.node };
         self.become_follower_keeping_clients();
         self.promise(ballot);
         let promise_at = self.persist(Record::Promised(ballot));
+        let promise_at = if mutated!(OwnPromiseEarly) { LogPosition(0) } else { promise_at };
         let candidate = Candidate {
             ballot,
             promise_at,
@@ -98,7 +102,8 @@ impl Replica {
     /// Leads once a majority promised and everything that one of them knows as decided is known here.
     pub(super) fn lead_if_promised(&mut self) {
         let Role::Candidate(candidate) = &self.role else { return };
-        if candidate.decided > self.log.decided() || !self.every_slot_has_a_quorum(candidate) {
+        if candidate.decided > self.log.decided() && !mutated!(LeadsBehind) || !self.every_slot_has_a_quorum(candidate)
+        {
             return;
         }
         let ballot = candidate.ballot;
@@ -108,7 +113,7 @@ impl Replica {
 
     /// Whether for every undecided slot a majority promised that knows what it accepted there.
     fn every_slot_has_a_quorum(&self, candidate: &Candidate) -> bool {
-        let quorum = majority(self.view.voters().count());
+        let quorum = majority(self.view.voters().count()) - usize::from(mutated!(SmallPromiseQuorum));
         let promised: Vec<NodeId> = self.view.voters().filter(|voter| candidate.promised.contains(voter)).collect();
         let unknown =
             || candidate.unknown.values().flat_map(Slots::ranges).filter(|(_, last)| *last > self.log.decided());
@@ -125,7 +130,9 @@ impl Replica {
     /// nothing where no promise listed one. It ends with an effective change of view, which seals its slot.
     fn values_to_propose(&self, candidate: &Candidate) -> Vec<Value> {
         let first = self.log.decided().next();
-        let Some((&last, _)) = candidate.accepted.last_key_value() else { return Vec::new() };
+        let Some((&last, _)) = candidate.accepted.last_key_value().filter(|_| !mutated!(IgnoresAccepted)) else {
+            return Vec::new();
+        };
         let mut values = Vec::new();
         for slot in first.0..=last.0 {
             let value = candidate.accepted.get(&Slot(slot)).map_or(Value::Noop, |(_, value)| value.clone());
@@ -154,7 +161,7 @@ impl Candidate {
                 continue;
             }
             let known = self.accepted.entry(slot).or_insert((ballot, value.clone()));
-            if known.0 < ballot {
+            if known.0 < ballot && !mutated!(LowestBallotWins) || known.0 > ballot && mutated!(LowestBallotWins) {
                 *known = (ballot, value);
             }
         }

@@ -12,6 +12,7 @@ use concoord_wire::{Ballot, NodeId, Slot, ViewId};
 use super::random::Random;
 use super::{ByNode, Replica, Role, Timing};
 use crate::io::Time;
+use crate::mutated;
 use crate::quorum::majority;
 
 /// What this replica knows of its peers and of the leader.
@@ -355,6 +356,9 @@ impl Replica {
         let from_leader = self.election.leader.as_ref().is_some_and(|known| known.ballot.leader == from);
         if from_leader && self.may_lead() && !self.is_leader() && !self.stopped {
             self.become_candidate(false);
+            if mutated!(HandedOverWithoutPromises) {
+                self.become_leader(self.promised, Vec::new());
+            }
         }
     }
 
@@ -381,14 +385,20 @@ impl Replica {
     }
 
     fn may_campaign(&self) -> bool {
-        !self.is_leader() && self.may_lead() && self.connected() && self.majority_hears_no_leader()
+        !self.is_leader()
+            && self.may_lead()
+            && self.connected()
+            && (self.majority_hears_no_leader() || mutated!(CampaignsAgainstLeader))
     }
 
     /// Whether this replica is one that may lead at all: witnesses never do, nor does who has no room for a log, nor who
     /// promised in a view that its damaged disk does not know any more.
     fn may_lead(&self) -> bool {
         let knows_its_view = self.promised.view <= self.view.id;
-        self.view.is_voter(self.node) && knows_its_view && !self.policy.witness && !self.disk_full
+        self.view.is_voter(self.node)
+            && knows_its_view
+            && (!self.policy.witness || mutated!(WitnessLeads))
+            && !self.disk_full
     }
 
     fn majority_hears_no_leader(&self) -> bool {

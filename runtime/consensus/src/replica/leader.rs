@@ -11,6 +11,7 @@ use concoord_wire::{Ballot, NodeId, Slot};
 use super::{Replica, Role};
 use crate::io::LogPosition;
 use crate::limits::{RESEND_BYTES_MAX, WINDOW_BYTES_MAX, WINDOW_SLOTS_MAX};
+use crate::mutated;
 use crate::quorum::majority;
 
 /// A replica that leads.
@@ -76,7 +77,7 @@ impl Replica {
 
     fn window_has_room(&self) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
-        leader.seal.is_none()
+        (leader.seal.is_none() || mutated!(ProposesBeyondSeal))
             && !self.disk_full
             && (leader.open.len() as u64) < WINDOW_SLOTS_MAX
             && (leader.open_bytes < WINDOW_BYTES_MAX || leader.open.is_empty())
@@ -103,7 +104,7 @@ impl Replica {
         let decided = self.log.decided();
         let now_us = self.now.monotonic_us;
         let Role::Leader(leader) = &mut self.role else { unreachable!("only a leader proposes") };
-        assert!(leader.seal.is_none(), "nothing is proposed beyond the seal");
+        assert!(leader.seal.is_none() || mutated!(ProposesBeyondSeal), "nothing is proposed beyond the seal");
         let (slot, ballot) = (leader.next, leader.ballot);
         assert!(ballot == self.promised, "a leader's ballot is what it promised");
         leader.next = slot.next();
@@ -144,8 +145,10 @@ impl Replica {
             let Role::Leader(leader) = &mut self.role else { return };
             let slot = self.log.decided().next();
             let Some(proposal) = leader.open.get(&slot) else { return };
-            let own = usize::from(proposal.own_at <= self.durable && self.view.is_voter(self.node));
-            if own + proposal.accepted_by.len() < majority(self.view.voters().count()) {
+            let own_at = if mutated!(OwnAcceptanceEarly) { LogPosition(0) } else { proposal.own_at };
+            let own = usize::from(own_at <= self.durable && self.view.is_voter(self.node));
+            let fewer = usize::from(mutated!(SmallAcceptQuorum));
+            if own + proposal.accepted_by.len() + fewer < majority(self.view.voters().count()) {
                 return;
             }
             self.decide_next();
@@ -173,7 +176,7 @@ impl Replica {
             if bytes > RESEND_BYTES_MAX {
                 break;
             }
-            if now_us < proposal.sent_at_us + self.timing.resend_us {
+            if now_us < proposal.sent_at_us + self.timing.resend_us || mutated!(NoResend) {
                 continue;
             }
             proposal.sent_at_us = now_us;

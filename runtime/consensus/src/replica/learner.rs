@@ -8,6 +8,7 @@ use concoord_wire::{Ballot, NodeId, Slot};
 use super::{Replica, Role};
 use crate::io::Effect;
 use crate::limits::FETCH_BYTES_MAX;
+use crate::mutated;
 
 /// Where a lagging replica asks, and when it asked last.
 #[derive(Debug)]
@@ -38,7 +39,8 @@ impl Replica {
     pub(super) fn learn_decided_in(&mut self, ballot: Ballot, upto: Slot, from: NodeId) {
         while self.log.decided() < upto && self.view.id == ballot.view {
             let next = self.log.decided().next();
-            let accepted = self.log.entry(next).is_some_and(|entry| entry.ballot == ballot);
+            let accepted =
+                self.log.entry(next).is_some_and(|entry| entry.ballot == ballot || mutated!(DecidedOfOtherBallot));
             if !accepted {
                 break;
             }
@@ -145,7 +147,9 @@ impl Replica {
             let accepted = self.log.entry(slot).map(|entry| entry.ballot);
             let ballot = accepted.map_or(self.promised, |accepted| accepted.max(self.promised));
             self.log.accept(slot, ballot, value.clone());
-            self.persist(Record::Accepted { slot, ballot, value });
+            if !mutated!(LearnedNotPersisted) {
+                self.persist(Record::Accepted { slot, ballot, value });
+            }
         }
         self.decide_next();
     }

@@ -58,6 +58,7 @@ use self::snapshots::Snapshots;
 use self::stopping::Stopping;
 use self::views::Membership;
 use crate::io::{Effect, Input, LogPosition, Time};
+use crate::mutated;
 
 /// No cluster gets to this round by itself; a message that names one is damaged.
 const ROUND_MAX: u64 = 1 << 48;
@@ -444,6 +445,7 @@ impl Replica {
     /// Sends what others take as known here for good: not before a restart would know it too.
     fn send_as_known(&mut self, to: NodeId, message: Message) {
         let after = if self.view.is_voter(self.node) { self.view_at } else { self.appended };
+        let after = if mutated!(KnownEarly) { LogPosition(0) } else { after };
         self.send_after(after, to, message);
     }
 

@@ -14,6 +14,7 @@ use concoord_wire::{NodeId, Slot};
 use super::{Replica, Role};
 use crate::io::{ClientToken, Effect, Query};
 use crate::limits::READS_MAX;
+use crate::mutated;
 use crate::quorum::reached_by_majority;
 
 /// For how many of the longest election timeouts a follower asks for an index before its clients do better elsewhere.
@@ -106,6 +107,12 @@ impl Replica {
             let busy = CallError::Busy { what: "the queue of reads".into(), limit: READS_MAX as u64 };
             return self.fail_read(read, busy);
         }
+        if mutated!(ReadWithoutRound) && self.is_leader() {
+            return self.answer_read(read);
+        }
+        if mutated!(FollowerReadsAtOnce) && !self.is_leader() {
+            return self.answer_read(read);
+        }
         self.reads.waiting.push(read);
     }
 
@@ -153,12 +160,13 @@ impl Replica {
     /// Leader: answers the reads of every round that a majority confirmed.
     pub(super) fn confirm_reads(&mut self) {
         let Role::Leader(leader) = &self.role else { return };
-        if leader.first > self.log.decided() || self.reads.rounds.is_empty() {
+        if leader.first > self.log.decided() && !mutated!(ReadsBeforeFirstSlot) || self.reads.rounds.is_empty() {
             return;
         }
         let ballot = leader.ballot;
         let confirmed = self.per_voter(self.election.round(), |voter| self.election.confirmed_by(voter, ballot));
-        let Some(confirmed) = reached_by_majority(confirmed) else { return };
+        let newest = confirmed.iter().enumerate().filter(|_| mutated!(SmallReadQuorum)).map(|(_, round)| *round).max();
+        let Some(confirmed) = newest.or(reached_by_majority(confirmed)) else { return };
         while self.reads.rounds.front().is_some_and(|round| round.round <= confirmed) {
             let reads = self.reads.rounds.pop_front().map(|round| round.reads).unwrap_or_default();
             for read in reads {
@@ -244,7 +252,7 @@ impl Replica {
     /// Answers the reads whose index is decided here by now, and, on the leader, those that waited for its first slot.
     pub(super) fn release_reads(&mut self) {
         while let Some(entry) = self.reads.indexed.first_entry() {
-            if *entry.key() > self.log.decided() {
+            if *entry.key() > self.log.decided() && !mutated!(FollowerReadsEarly) {
                 break;
             }
             for Indexed { read, .. } in entry.remove() {

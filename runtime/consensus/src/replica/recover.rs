@@ -1,10 +1,11 @@
 //! Starting again from an earlier life's snapshot and log.
 
-use concoord_wire::Slot;
 use concoord_wire::record::Record;
+use concoord_wire::{Ballot, Slot};
 
 use super::{Config, Replica};
 use crate::io::{Effect, Past, Replayed, Time};
+use crate::mutated;
 
 impl Replica {
     /// The replica that wrote `past`, all of which is durable, above the snapshot of `config`, which the application has
@@ -21,6 +22,9 @@ impl Replica {
         replica.promised = past.promised;
         for replayed in past.replayed {
             replica.replay(replayed);
+        }
+        if mutated!(PromiseForgotten) {
+            replica.promised = Ballot::ZERO;
         }
         replica.appended = past.position;
         replica.durable = past.position;
@@ -43,6 +47,7 @@ impl Replica {
                 }
             }
             Replayed::Record(Record::Decided(decided)) => self.replay_decided(decided),
+            Replayed::Unknown { .. } if mutated!(UnknownIgnored) => {}
             Replayed::Unknown { first, last } => self.log.forget(first, last),
         }
     }

@@ -12,11 +12,12 @@ use std::collections::VecDeque;
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::client::{CallError, Response};
 use concoord_wire::peer::Message;
-use concoord_wire::{NodeId, Slot};
+use concoord_wire::{Ballot, NodeId, Slot};
 
 use super::{Replica, Role};
 use crate::io::{ClientToken, Effect};
 use crate::limits::{BACKUPS_MAX, SLOT_BYTES};
+use crate::mutated;
 
 /// A transfer that has not got on for so many times as long as a message is waited for is one that another peer may replace.
 const STALLED_RESENDS: u64 = 4;
@@ -87,10 +88,14 @@ impl Replica {
         let slot = self.log.decided();
         self.snapshots.since_bytes = 0;
         self.snapshots.making = Some(slot);
+        if mutated!(TruncatedBeforeSnapshot) {
+            self.log.truncate(slot);
+            self.effects.push(Effect::Truncate { upto: slot });
+        }
         self.effects.push(Effect::TakeSnapshot(Checkpoint {
             cluster: self.cluster,
-            slot,
-            view: self.view.clone(),
+            slot: Slot(slot.0 + u64::from(mutated!(SnapshotSlotTooHigh)) - u64::from(mutated!(SnapshotSlotTooLow))),
+            view: if mutated!(SnapshotOfOldView) { self.genesis.clone() } else { self.view.clone() },
             view_slot: self.view_slot,
             stamp: self.clock.decided(),
             genesis: self.genesis.clone(),
@@ -261,6 +266,9 @@ impl Replica {
             self.become_follower();
         }
         self.log.restart_above(slot);
+        if mutated!(SnapshotLowersPromise) {
+            self.promised = Ballot::ZERO;
+        }
         self.decided_persisted = self.decided_persisted.max(slot);
         self.genesis = genesis;
         self.snapshots.since_bytes = 0;

@@ -14,6 +14,7 @@ use super::stopping::Departing;
 use super::{Replica, Role};
 use crate::io::{ClientToken, Effect, JoinToken};
 use crate::limits::{EXPELLED_MAX, MEMBERS_MAX, PROMOTION_LAG_SLOTS_MAX};
+use crate::mutated;
 use crate::quorum::majority;
 
 /// View changes that somebody here waits for.
@@ -202,6 +203,9 @@ impl Replica {
         self.answer_removals();
         if self.view.is_voter(self.node) {
             self.become_candidate(true);
+            if mutated!(LeadsAfterSeal) {
+                self.become_leader(self.promised, Vec::new());
+            }
         } else {
             self.stopping.departing = Some(Departing { ballot, seal });
             self.fail_clients();

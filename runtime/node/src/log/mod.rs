@@ -51,6 +51,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use concoord_consensus::io::LogPosition;
+use concoord_consensus::mutated;
 use concoord_wire::Slot;
 use concoord_wire::record::Record;
 
@@ -269,6 +270,11 @@ impl Log {
         let name = names::segment(self.current.first);
         self.file.write_at(self.offset, frame).named(&*self.directory, "write", &name)?;
         self.offset += bytes;
+        if mutated!(MarkLeads) {
+            self.synced = LogPosition(self.next.0 - 1);
+            self.write_mark()?;
+            self.synced = LogPosition(first.0 - 1);
+        }
         Ok(())
     }
 
@@ -276,7 +282,9 @@ impl Log {
         let written = LogPosition(self.next.0 - 1);
         if self.synced < written {
             let name = names::segment(self.current.first);
-            self.file.sync().named(&*self.directory, "sync", &name)?;
+            if !mutated!(LogNotSynced) {
+                self.file.sync().named(&*self.directory, "sync", &name)?;
+            }
             self.synced = written;
             self.anchored = true;
             self.write_mark()?;
@@ -307,7 +315,9 @@ impl Log {
         let name = names::segment(first);
         let file = directory.open(&spare.name).named(&*directory, "open", &spare.name)?;
         directory.rename(&spare.name, &name).named(&*directory, "rename", &spare.name)?;
-        directory.sync().named(&*directory, "sync", "")?;
+        if !mutated!(SegmentNameNotSynced) {
+            directory.sync().named(&*directory, "sync", "")?;
+        }
         let segment = Segment { first, bytes: spare.bytes, accepted: Slot::ZERO };
         self.older.push_back(std::mem::replace(&mut self.current, segment));
         self.file = file;
