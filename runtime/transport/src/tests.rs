@@ -63,7 +63,7 @@ async fn a_garbage_hello_is_malformed_and_harms_nobody() {
         (&too_long[..], FrameError::TooLong { length: u32::MAX as usize, limit }),
         (&[0, 0, 0, 0], FrameError::Empty),
         (&[2, 0, 0, 0, 99, 0], FrameError::Version { found: 99 }),
-        (&[7, 0, 0, 0, 1, 0, 1, 1, 0, 0, 0], FrameError::Trailing(1)),
+        (&[8, 0, 0, 0, 1, 0, 1, 1, 0, 0, 0, 0], FrameError::Trailing(1)),
     ] {
         let (finished, quic) = say(&server, bytes).await;
         assert_eq!(finished.unwrap_err(), AcceptError::Malformed(expected));

@@ -157,14 +157,15 @@ impl Replica {
         }
     }
 
-    /// A witness runs no objects, so whoever asks it for one is sent to the leader.
+    /// A witness runs no objects, so whoever asks it for one is sent elsewhere.
     fn refuse_as_witness(&mut self, client: ClientToken, request: Request) {
         let error = || self.not_leader();
+        let elsewhere = || CallError::NotServing { why: "it is a witness and runs no objects".into() };
         let response = match request {
             Request::OpenSession { nonce } => Response::SessionOpened { nonce, result: Err(error()) },
             Request::Call { call, .. } => Response::Called { call, result: Err(error()) },
-            Request::Query { request, .. } => Response::Queried { request, result: Err(error()) },
-            Request::Describe { request, .. } => Response::Described { request, result: Err(error()) },
+            Request::Query { request, .. } => Response::Queried { request, result: Err(elsewhere()) },
+            Request::Describe { request, .. } => Response::Described { request, result: Err(elsewhere()) },
             Request::Backup { request, slot: None, .. } => Response::Backup { request, result: Err(error()) },
             Request::Backup { request, slot: Some(slot), offset } => {
                 return self.effects.push(Effect::Backup { client, request, slot, offset });

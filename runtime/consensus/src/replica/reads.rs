@@ -100,8 +100,8 @@ impl Replica {
     pub(super) fn read(&mut self, read: Read) {
         if self.disk_full && !self.is_leader() {
             // It learns nothing more for now, so it would never come to the index.
-            let error = self.not_leader();
-            return self.fail_read(read, error);
+            let why = "its disk is full, so it does not keep up".into();
+            return self.fail_read(read, CallError::NotServing { why });
         }
         if self.reads.count() >= READS_MAX {
             let busy = CallError::Busy { what: "the queue of reads".into(), limit: READS_MAX as u64 };
@@ -209,8 +209,9 @@ impl Replica {
             }
         }
         for read in failed {
-            let error = self.not_leader();
-            self.fail_read(read, error);
+            // Whoever asks does better elsewhere, and not only at a leader that this replica may know.
+            let why = "it could not learn in time what is decided".into();
+            self.fail_read(read, CallError::NotServing { why });
         }
         self.ask_read_index();
     }
