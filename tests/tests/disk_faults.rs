@@ -12,6 +12,8 @@ const REPLICAS: usize = 3;
 const CLIENTS: usize = 8;
 /// Enough to fill segments of the log in a short time.
 const CLIENTS_MANY: usize = 256;
+/// How long one of so many clients may wait for a new leader: all dial it at once, on the cores that it shares with them.
+const WAIT_LIMIT_MANY: Duration = Duration::from_secs(3);
 /// The operations that fail one after another: each of the first 300, or some of them.
 const LAST: u64 = 300;
 const SOME: [u64; 12] = [1, 2, 3, 4, 5, 6, 8, 13, 21, 55, 144, LAST];
@@ -139,7 +141,7 @@ fn the_nth_write_or_sync_fails_and_nothing_is_lost() {
         }
     }
     let outcome = load.finish(&lab.cluster.addresses());
-    assert!(outcome.gap().max(outcome.wait()) < GAP_LIMIT, "a client waited {:?}", outcome.wait());
+    assert!(outcome.gap().max(outcome.wait()) < WAIT_LIMIT_MANY, "a client waited {:?}", outcome.wait());
 }
 
 #[test]

@@ -63,13 +63,13 @@ fn for_seeds<T: Send>(first: u64, count: u64, each: impl Fn(u64) -> Result<T, St
             });
         }
     });
-    let mut failures = failures.into_inner().unwrap();
+    let mut failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
     failures.sort();
     for (seed, why) in &failures {
         println!("seed {seed}: {why}\n  replay: {}", replay(*seed));
     }
     assert!(failures.is_empty(), "{} seeds failed, see above", failures.len());
-    results.into_inner().unwrap()
+    results.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn replay(seed: u64) -> String {

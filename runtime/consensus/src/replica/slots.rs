@@ -97,7 +97,7 @@ mod tests {
             let mut some = slots(&[(1, 3), (5, 9)]);
             some.remove(Slot(out));
             for slot in 0..=10 {
-                let expected = slot != out && (1..=3).contains(&slot) || slot != out && (5..=9).contains(&slot);
+                let expected = slot != out && ((1..=3).contains(&slot) || (5..=9).contains(&slot));
                 assert_eq!(some.contains(Slot(slot)), expected, "{slot} without {out}");
             }
             let mut some = slots(&[(1, 3), (5, 9)]);
