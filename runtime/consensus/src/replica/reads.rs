@@ -209,9 +209,12 @@ impl Replica {
             }
         }
         for read in failed {
-            // Whoever asks does better elsewhere, and not only at a leader that this replica may know.
-            let why = "it could not learn in time what is decided".into();
-            self.fail_read(read, CallError::NotServing { why });
+            let error = match self.leader() {
+                None => self.not_leader(),
+                // Whoever asks does better elsewhere, though this replica hears a leader.
+                Some(_) => CallError::NotServing { why: "it could not learn in time what is decided".into() },
+            };
+            self.fail_read(read, error);
         }
         self.ask_read_index();
     }
