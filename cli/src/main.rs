@@ -31,6 +31,9 @@ use clap::Parser;
 
 use crate::args::{Arguments, Command};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Replica(arguments) => replica::run(arguments),

@@ -1,5 +1,6 @@
 //! The data directory when a replica starts: an earlier life to go on with, or an empty one to be set up.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use concoord_consensus::io::{LogPosition, Past, Replayed};
 use concoord_executor::Executor;
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::member::View;
-use concoord_wire::{ClusterId, NodeId};
+use concoord_wire::{ClusterId, NodeId, ViewId};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::disk::{Directory, RealDirectory};
@@ -43,6 +44,18 @@ pub(crate) struct Furnished {
     pub(crate) application: Application<Executor>,
     pub(crate) base: Checkpoint,
     pub(crate) past: Past,
+    /// What an earlier life left to look at once its members are known.
+    pub(crate) lived: Option<Lived>,
+}
+
+/// What may keep a replica from going on with an earlier life, and takes its newest view to tell.
+pub(crate) struct Lived {
+    path: PathBuf,
+    node: NodeId,
+    /// The view of the highest ballot that it promised.
+    promised: ViewId,
+    /// Damage that lost records.
+    damage: Option<String>,
 }
 
 impl Home {
@@ -95,7 +108,7 @@ impl Home {
             }
             Home::Lived(_) => unreachable!("who lived here is not somebody new"),
         };
-        Ok(Furnished { store, events, application, base, past: Past::default() })
+        Ok(Furnished { store, events, application, base, past: Past::default(), lived: None })
     }
 }
 
@@ -123,18 +136,6 @@ impl Life {
             return Err(NodeError::NoSnapshot { path, damage });
         };
         let base = snapshot.checkpoint;
-        let unrepairable = damage.iter().find(|damage| damage.unknown.is_some());
-        let voters = base.view.voters().collect::<Vec<_>>();
-        if let (Some(damage), true) = (unrepairable, voters == [identity.node]) {
-            return Err(NodeError::Damaged { path, damage: damage.to_string() });
-        }
-        if let Some(member) = base.view.members.get(&identity.node)
-            && member.is_witness() != options.policy.witness
-        {
-            let kind = |witness| if witness { "witness" } else { "replica" };
-            let (was, now) = (kind(member.is_witness()), kind(options.policy.witness));
-            return Err(NodeError::OtherKind { path, was, now });
-        }
         let application = if options.policy.witness {
             Application::new(identity.cluster, executor()?)
         } else {
@@ -151,11 +152,34 @@ impl Life {
             past.replayed.len()
         );
         let (store, events) = start_writer(log, directory)?;
-        Ok(Furnished { store, events, application, base, past })
+        let damage = damage.iter().find(|damage| damage.unknown.is_some()).map(ToString::to_string);
+        let lived = Lived { path, node: identity.node, promised: promised.view, damage };
+        Ok(Furnished { store, events, application, base, past, lived: Some(lived) })
     }
+}
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+impl Lived {
+    /// Whether a replica that knows its newest `view` again may go on.
+    ///
+    /// # Errors
+    /// [`NodeError`]: only this replica could repair its damage, it is started elsewhere than its peers reach it, or as
+    /// another kind.
+    pub(crate) fn check(&self, view: &View, address: SocketAddr, witness: bool) -> Result<(), NodeError> {
+        let path = || self.path.clone();
+        // A promise in a later view than it knows is the trace of members that it doesn't know.
+        let alone = view.voters().eq([self.node]) && self.promised <= view.id;
+        if let (Some(damage), true) = (&self.damage, alone) {
+            return Err(NodeError::Damaged { path: path(), damage: damage.clone() });
+        }
+        let Some(member) = view.members.get(&self.node) else { return Ok(()) };
+        if member.is_witness() != witness {
+            let kind = |witness| if witness { "witness" } else { "replica" };
+            return Err(NodeError::OtherKind { path: path(), was: kind(member.is_witness()), now: kind(witness) });
+        }
+        if member.address != address {
+            return Err(NodeError::Moved { path: path(), node: self.node, was: member.address, now: address });
+        }
+        Ok(())
     }
 }
 

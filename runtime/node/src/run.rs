@@ -126,12 +126,8 @@ async fn start(gate: &Gate, home: Home, options: &Options, random: &mut StdRng) 
 }
 
 fn go_on(gate: &Gate, life: Life, options: &Options) -> Result<Started, NodeError> {
-    let path = life.path().to_owned();
     let mut furnished = life.go_on(options)?;
     let base = &furnished.base;
-    if let Some(member) = base.view.members.get(&gate.node).filter(|member| member.address != gate.address) {
-        return Err(NodeError::Moved { path, node: gate.node, was: member.address, now: gate.address });
-    }
     let others = base.view.members.values().filter(|member| member.id != gate.node);
     let members = others.map(|member| (member.id, member.address)).collect();
     // A first replica that ended before its object was decided still has to load it.
@@ -192,7 +188,7 @@ fn assemble(
     rosters: watch::Sender<Option<Arc<Roster>>>,
 ) -> Result<Driver, NodeError> {
     let Started { furnished, members, first, loads } = started;
-    let Furnished { store, events, application, base, past } = furnished;
+    let Furnished { store, events, application, base, past, lived } = furnished;
     let volatile = matches!(options.storage, Storage::Memory(_));
     let cluster = base.cluster;
     let applying = Applying::start(application, || Executor::new().map_err(|error| error.to_string()))?;
@@ -212,6 +208,9 @@ fn assemble(
     if replica.view().expelled.contains(&gate.node) {
         let view = replica.view().id;
         return Err(NodeError::Removed { reason: format!("an operator took it out, as it knows since view {view}") });
+    }
+    if let Some(lived) = lived {
+        lived.check(replica.view(), gate.address, options.policy.witness)?;
     }
     let mut links = Links::new(Arc::clone(gate));
     for (node, address) in members {

@@ -164,6 +164,8 @@ pub struct Replica {
     durable: LogPosition,
     /// The last decided slot that the log was told.
     decided_persisted: Slot,
+    /// What was appended before this burst of inputs.
+    appended_before: LogPosition,
 
     role: Role,
     election: Election,
@@ -225,6 +227,7 @@ impl Replica {
             appended: LogPosition(0),
             durable: LogPosition(0),
             decided_persisted: base.slot,
+            appended_before: LogPosition(0),
             role: Role::Follower,
             election: Election::new(now),
             catch_up: CatchUp::new(config.contacts),
@@ -409,7 +412,11 @@ impl Replica {
         self.propose_pending();
         self.start_read_round();
         self.ask_read_index();
-        self.persist_decided();
+        // In company only, as it is not worth a sync of its own. A tick persists what had none.
+        if self.appended > self.appended_before {
+            self.persist_decided();
+        }
+        self.appended_before = self.appended;
     }
 
     fn on_durable(&mut self, position: LogPosition) {
@@ -444,7 +451,12 @@ impl Replica {
 
     /// Sends what others take as known here for good: not before a restart would know it too.
     fn send_as_known(&mut self, to: NodeId, message: Message) {
-        let after = if self.view.is_voter(self.node) { self.view_at } else { self.appended };
+        let after = if self.view.is_voter(self.node) {
+            self.view_at
+        } else {
+            self.persist_decided();
+            self.appended
+        };
         let after = if mutated!(KnownEarly) { LogPosition(0) } else { after };
         self.send_after(after, to, message);
     }

@@ -27,6 +27,7 @@ impl Replica {
             replica.promised = Ballot::ZERO;
         }
         replica.appended = past.position;
+        replica.appended_before = past.position;
         replica.durable = past.position;
         replica.view_at = past.position;
         // Who left its view may ask to be taken in again.
