@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use concoord_client::{CallError, ClientError};
-use concoord_wire::member::{Role, Roster};
+use concoord_wire::member::{Role, Roster, RosterMember};
 use serde_json::{Value, json};
 
 use crate::connect::{self, Connect};
@@ -12,14 +12,15 @@ use crate::{duration, print};
 
 /// Say whether a cluster works, by exit code: 0 if all is well
 ///
-/// Healthy is a cluster with a leader that answers a linearizable request and hears every member. Else the exit code is
+/// Healthy is a cluster with a leader that answers a linearizable request and hears every member, none of them with a
+/// full disk. Else the exit code is
 /// 1, and each thing that is amiss is printed on a line of its own.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     connect: Connect,
 
-    /// How many voters have to be live [default: all that the cluster has]
+    /// Not healthy either with fewer live voters than this [default: no such bound]
     #[arg(long, value_name = "N")]
     require: Option<usize>,
 
@@ -98,9 +99,11 @@ async fn look(arguments: &Arguments) -> anyhow::Result<Report> {
 
 fn judge(roster: Roster, works: Result<(), String>, require: Option<usize>) -> Report {
     let votes = roster.members.iter().filter(|member| member.role != Role::Learner);
-    let (voters, live) = votes.fold((0, 0), |(voters, live), member| (voters + 1, live + usize::from(member.live)));
+    let mut count = Count::default();
+    votes.for_each(|member| count.add(member));
+    let Count { voters, live, accepting } = count;
     let majority = voters / 2 + 1;
-    let survives = live.saturating_sub(majority);
+    let survives = accepting.saturating_sub(majority);
     let mut findings = Vec::new();
     if let Err(why) = &works {
         findings.push(format!("no call is answered: {why}"));
@@ -115,6 +118,9 @@ fn judge(roster: Roster, works: Result<(), String>, require: Option<usize>) -> R
             (true, true) => findings.push(format!("{role} {id} at {address} is back, and still marked as silent")),
             (false, true) => findings.push(format!("{role} {id} at {address} is silent")),
             (false, false) => findings.push(format!("{role} {id} at {address} is not heard")),
+        }
+        if member.live && member.full {
+            findings.push(format!("the disk of {role} {id} at {address} is full: it accepts nothing until there is room"));
         }
     }
     if let Some(require) = require.filter(|require| live < *require) {
@@ -131,6 +137,23 @@ fn judge(roster: Roster, works: Result<(), String>, require: Option<usize>) -> R
         findings.push(format!("{live} of {voters} voters are live: {}", crashes(survives)));
     }
     Report { status, roster: Some(roster), voters, live, survives, findings }
+}
+
+/// Voters, counted.
+#[derive(Default)]
+struct Count {
+    voters: usize,
+    live: usize,
+    /// Live ones whose disk has room.
+    accepting: usize,
+}
+
+impl Count {
+    fn add(&mut self, voter: &RosterMember) {
+        self.voters += 1;
+        self.live += usize::from(voter.live);
+        self.accepting += usize::from(voter.live && !voter.full);
+    }
 }
 
 fn crashes(survives: usize) -> String {
@@ -184,7 +207,7 @@ impl fmt::Display for Report {
 
 #[cfg(test)]
 mod tests {
-    use concoord_wire::member::{RosterMember, Services};
+    use concoord_wire::member::Services;
     use concoord_wire::{ClusterId, NodeId, Slot, ViewId};
 
     use super::*;
@@ -198,6 +221,7 @@ mod tests {
             services: Services::default(),
             live: *live,
             silent: false,
+            full: false,
         };
         Roster {
             cluster: ClusterId(1),
@@ -208,6 +232,21 @@ mod tests {
             decided: Slot(17),
             reporter: NodeId(1),
         }
+    }
+
+    #[test]
+    fn a_full_disk_is_amiss_and_survives_nothing() {
+        let mut full = roster(&[true; 3], true);
+        full.members[2].full = true;
+        let report = judge(full, Ok(()), None);
+        assert_eq!(report.status, Status::Degraded);
+        assert_eq!(
+            report.findings,
+            [
+                "the disk of replica 0000000000000003 at 127.0.0.1:14002 is full: it accepts nothing until there is room",
+                "3 of 3 voters are live: no more crash can be survived",
+            ]
+        );
     }
 
     #[test]

@@ -129,6 +129,7 @@ mod tests {
             services: Services::default(),
             live: true,
             silent: false,
+            full: false,
         };
         Roster {
             cluster: ClusterId(1),

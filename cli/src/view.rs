@@ -12,7 +12,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     connect: Connect,
 
-    /// Print JSON: {"cluster","view","leader","members":[{"id","addr","port","role","leader","live","silent"}]}
+    /// Print JSON: {"cluster","view","leader","members":[{"id","addr","port","role","leader","live","silent","full"}]}
     /// [default: off]
     #[arg(long)]
     json: bool,
@@ -47,6 +47,7 @@ fn as_json(roster: &Roster) -> Value {
             "leader": roster.leader == Some(member.id),
             "live": member.live,
             "silent": member.silent,
+            "full": member.full,
         })
     });
     json!({
@@ -66,7 +67,12 @@ fn as_table(roster: &Roster) -> String {
             member.address.to_string(),
             member.role.to_string(),
             if leads { "leader" } else { "" }.into(),
-            if member.live { "live" } else { "unheard" }.into(),
+            match (member.live, member.full) {
+                (true, false) => "live",
+                (true, true) => "disk full",
+                (false, _) => "unheard",
+            }
+            .into(),
             if member.silent { "silent" } else { "" }.into(),
         ]);
     }
@@ -88,6 +94,7 @@ mod tests {
             services: Services::default(),
             live,
             silent: !live,
+            full: false,
         };
         Roster {
             cluster: ClusterId(0xabc),
@@ -107,8 +114,8 @@ mod tests {
             "view": 4,
             "leader": "0000000000000002",
             "members": [
-                {"id": "0000000000000001", "addr": "127.0.0.1", "port": 14000, "role": "learner", "leader": false, "live": false, "silent": true},
-                {"id": "0000000000000002", "addr": "127.0.0.1", "port": 14001, "role": "replica", "leader": true, "live": true, "silent": false},
+                {"id": "0000000000000001", "addr": "127.0.0.1", "port": 14000, "role": "learner", "leader": false, "live": false, "silent": true, "full": false},
+                {"id": "0000000000000002", "addr": "127.0.0.1", "port": 14001, "role": "replica", "leader": true, "live": true, "silent": false, "full": false},
             ],
         });
         assert_eq!(as_json(&roster()), expected);

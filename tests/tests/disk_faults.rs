@@ -189,6 +189,9 @@ fn a_leader_with_a_full_disk_hands_over_says_so_and_is_back_when_there_is_room()
     assert_eq!(replica.ended(), None, "it goes on");
     let log = replica.log_since_start();
     assert!(log.contains(DiskError::Full.text()), "it says so: {log}");
+    let health = concoord(&["health", "-c", &other.to_string()]);
+    assert_eq!(health.code, Some(1), "{health:?}");
+    assert!(health.stdout.contains(&format!("at {leader} is full")), "others say so too: {}", health.stdout);
     load.check(&lab.cluster.addresses());
     lab.disk(leader).disarm();
     let goal = load.acknowledged() + INCREMENTS_AFTER;

@@ -73,7 +73,7 @@ fn for_seeds<T: Send>(first: u64, count: u64, each: impl Fn(u64) -> Result<T, St
 }
 
 fn replay(seed: u64) -> String {
-    format!("CONCOORD_SEED={seed} cargo test --release -p concoord-tests --test simulation -- --nocapture")
+    format!("CONCOORD_SEED={seed} cargo test --workspace --release --test simulation -- --nocapture")
 }
 
 #[test]

@@ -345,11 +345,12 @@ fn of_message(message: &Message) -> String {
         }
         Message::Accepted { ballot, slot } => format!("accepted {slot} in {ballot}"),
         Message::Reject { promised, decided } => format!("reject, promised {promised}, decided {decided}"),
-        Message::Heartbeat(Heartbeat { round, leading, hears, connected, decided }) => {
+        Message::Heartbeat(Heartbeat { round, leading, hears, connected, decided, full }) => {
             let leading = leading.map_or(String::new(), |ballot| format!(" leading {ballot}"));
             let hears = hears.map_or("nobody".to_owned(), |ballot| ballot.to_string());
             let connected = if *connected { "connected" } else { "cut off" };
-            format!("heartbeat {round}{leading} hears {hears}, {connected}, decided {decided}")
+            let full = if *full { ", full" } else { "" };
+            format!("heartbeat {round}{leading} hears {hears}, {connected}, decided {decided}{full}")
         }
         Message::HeartbeatReply { round, ballot, decided, applied } => {
             let confirms = ballot.map_or(String::new(), |ballot| format!(" confirms {ballot}"));

@@ -157,7 +157,7 @@ mod tests {
 
     fn member(id: u64, address: &str, role: Role, live: bool) -> RosterMember {
         let address = address.parse().expect("an address");
-        RosterMember { id: NodeId(id), address, role, services: Services::default(), live, silent: false }
+        RosterMember { id: NodeId(id), address, role, services: Services::default(), live, silent: false, full: false }
     }
 
     fn roster(leader: u64, members: Vec<RosterMember>) -> Roster {

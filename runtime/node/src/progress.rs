@@ -199,6 +199,7 @@ mod tests {
             services: Services::default(),
             live: true,
             silent: false,
+            full: false,
         };
         Arc::new(Roster {
             cluster: ClusterId(7),

@@ -170,4 +170,6 @@ pub struct RosterMember {
     pub live: bool,
     /// Decided: it was unheard for so long that discovery leaves it out.
     pub silent: bool,
+    /// Whether it told the reporting replica that its disk is full: it accepts nothing until there is room.
+    pub full: bool,
 }

@@ -188,6 +188,8 @@ pub struct Heartbeat {
     pub connected: bool,
     /// What the sender knows as decided. From the leader, it covers what the receiver accepted in `leading`.
     pub decided: Slot,
+    /// Whether the sender's disk is full: it hears all, and accepts nothing.
+    pub full: bool,
 }
 
 /// Envelope on the wire: who sends.

@@ -51,6 +51,8 @@ struct Peer {
     /// What it would still know as decided after a restart.
     known: Slot,
     applied: Slot,
+    /// Whether it last said that its disk is full.
+    full: bool,
 }
 
 impl Election {
@@ -84,6 +86,11 @@ impl Election {
 
     pub(super) fn heard_within(&self, id: NodeId, within_us: u64, now_us: u64) -> bool {
         self.peers.get(&id).is_some_and(|peer| now_us.saturating_sub(peer.heard_us) < within_us)
+    }
+
+    /// Whether `id` last said that its disk is full.
+    pub(super) fn is_full(&self, id: NodeId) -> bool {
+        self.peers.get(&id).is_some_and(|peer| peer.full)
     }
 
     /// What `id` last said it knows as decided.
@@ -291,15 +298,16 @@ impl Replica {
             _ => None,
         };
         let decided = self.log.decided();
-        Heartbeat { round, leading, hears: self.hears(), connected: self.connected(), decided }
+        Heartbeat { round, leading, hears: self.hears(), connected: self.connected(), decided, full: self.disk_full }
     }
 
     pub(super) fn on_heartbeat(&mut self, from: NodeId, heartbeat: Heartbeat) {
-        let Heartbeat { round, leading, hears, connected, decided } = heartbeat;
+        let Heartbeat { round, leading, hears, connected, decided, full } = heartbeat;
         let leading = leading.filter(|ballot| ballot.leader == from);
         let now_us = self.now.monotonic_us;
         let peer = self.election.peers.entry(from).or_default();
         peer.hears = Some((now_us, hears));
+        peer.full = full;
         self.election.note_decided(from, decided);
         let mut confirms = None;
         match leading {

@@ -159,7 +159,7 @@ fn call_errors() -> Vec<CallError> {
 fn roster() -> Roster {
     let roles = variants!(Role: Replica, Learner, Witness; vec![Role::Replica, Role::Learner, Role::Witness]);
     let member =
-        |role| RosterMember { id: NODE, address: v6(), role, services: Services(u32::MAX), live: true, silent: true };
+        |role| RosterMember { id: NODE, address: v6(), role, services: Services(u32::MAX), live: true, silent: true, full: true };
     Roster {
         cluster: CLUSTER,
         view: ViewId(300),
@@ -216,6 +216,7 @@ pub(crate) fn peer_frames() -> Vec<PeerFrame> {
             hears: None,
             connected: true,
             decided: SLOT,
+            full: true,
         }),
         Message::HeartbeatReply { round: 400, ballot: Some(BALLOT), decided: SLOT, applied: Slot(1) },
         Message::Fetch { from: SLOT },
