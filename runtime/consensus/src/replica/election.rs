@@ -4,6 +4,7 @@
 //! included) hears no leader that has a majority itself. So a replica that merely lost its own link to a working leader
 //! stays quiet and catches up from whom it hears, and a leader cut off from its majority is replaced by whoever has one.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 use concoord_wire::peer::{Heartbeat, Message};
@@ -272,8 +273,22 @@ impl Replica {
 
     /// Tells every member that this replica is there, what it hears and what it knows.
     pub(super) fn send_heartbeats(&mut self) {
+        self.send_heartbeats_to(self.heartbeat_receivers());
+    }
+
+    /// Leader: a round in between for the reads that wait, to no more voters than it takes: those that were the fastest
+    /// to confirm the last ones. Should one of them be gone, the heartbeats of the next tick go to all.
+    pub(super) fn send_read_round(&mut self) {
+        let Role::Leader(leader) = &self.role else { return };
+        let ballot = leader.ballot;
+        let mut others = self.other_voters();
+        others.sort_by_key(|voter| Reverse(self.election.confirmed_by(*voter, ballot)));
+        others.truncate(majority(self.view.voters().count()) - 1);
+        self.send_heartbeats_to(others);
+    }
+
+    fn send_heartbeats_to(&mut self, to: Vec<NodeId>) {
         let now_us = self.now.monotonic_us;
-        let to = self.heartbeat_receivers();
         if to.is_empty() {
             return;
         }

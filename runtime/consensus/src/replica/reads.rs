@@ -153,7 +153,7 @@ impl Replica {
             self.attach_reads(round);
             self.confirm_reads();
         } else if self.reads.rounds.is_empty() {
-            self.send_heartbeats();
+            self.send_read_round();
         }
     }
 
