@@ -120,7 +120,7 @@ fn writes_in_unreachable_code_are_rewritten_validly() {
 /// As many locals, as large a body and as large a memory as the limits let through, and as 32 bits let through.
 #[test]
 fn what_is_rewritten_stays_within_the_limits_of_webassembly() {
-    let stores = "i64.store offset=100 ".repeat((512 << 10) / 4 - 100);
+    let stores = "i64.store offset=100 ".repeat((512 << 10) / 3 - 100);
     let parameters = "f64 ".repeat(1000);
     let function = |locals, stores: &str| {
         format!("(func (param {parameters}) (local {}) unreachable {stores})", "i64 ".repeat(locals))
