@@ -141,7 +141,7 @@ fn each_store_does_the_same_and_is_undone() {
     let mut pair = Pair::new(&functions);
     for (name, traps) in names.iter().zip(traps) {
         let expected = if traps { Err(Trap::MemoryOutOfBounds) } else { Ok(()) };
-        assert_eq!(pair.same(&[name.clone()], true), [expected], "{name}");
+        assert_eq!(pair.same(std::slice::from_ref(name), true), [expected], "{name}");
         // Marked already the second time.
         assert_eq!(pair.same(&[name.clone(), name.clone()], true), [expected; 2], "{name}");
     }
@@ -188,10 +188,10 @@ fn each_bulk_write_does_the_same_and_is_undone() {
     for (name, trap) in &cases {
         let before = pair.rewritten.memory().to_vec();
         let expected = if *trap { Err(Trap::MemoryOutOfBounds) } else { Ok(()) };
-        assert_eq!(pair.same(&[name.clone()], true), [expected], "{name}");
+        assert_eq!(pair.same(std::slice::from_ref(name), true), [expected], "{name}");
         assert_eq!(pair.same(&[name.clone(), name.clone()], true), [expected; 2], "{name}");
         if *trap {
-            pair.same(&[name.clone()], false);
+            pair.same(std::slice::from_ref(name), false);
             assert!(pair.rewritten.memory() == before, "what traps writes nothing: {name}");
             trapped += 1;
         }

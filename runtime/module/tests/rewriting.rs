@@ -138,5 +138,7 @@ fn what_is_rewritten_stays_within_the_limits_of_webassembly() {
 }
 
 fn valid(bytes: &[u8]) {
-    wasmparser::Validator::new_with_features(REWRITTEN_FEATURES).validate_all(bytes).unwrap();
+    wasmparser::Validator::new_with_features(REWRITTEN_FEATURES)
+        .validate_all(bytes)
+        .expect("a rewritten module is valid");
 }
