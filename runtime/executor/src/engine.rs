@@ -4,7 +4,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use concoord_module::FEATURES;
+use concoord_module::REWRITTEN_FEATURES;
 use wasmtime::{Config, Engine, OptLevel, WasmFeatures};
 
 use crate::limits::{MEMORY_GUARD_BYTES, MEMORY_RESERVED_BYTES, WASM_STACK_BYTES_MAX};
@@ -19,8 +19,8 @@ const TICK: Duration = Duration::from_secs(1);
 
 pub(crate) fn engine() -> Result<Engine, EngineError> {
     let mut config = Config::new();
-    // Exactly what the check accepts, so that neither side knows an instruction that the other doesn't.
-    config.wasm_features(WasmFeatures::all(), false).wasm_features(FEATURES, true);
+    // Exactly what the check accepts and what the rewrite adds, so that no side knows an instruction that another doesn't.
+    config.wasm_features(WasmFeatures::all(), false).wasm_features(REWRITTEN_FEATURES, true);
     // Without this, which NaN an operation gives depends on the processor.
     config.cranelift_nan_canonicalization(true);
     config.cranelift_opt_level(OptLevel::Speed);

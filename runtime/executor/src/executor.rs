@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use concoord_consensus::objects::{Accept, Fault, Objects};
@@ -16,8 +15,7 @@ use wasmtime::Engine;
 use crate::code::Code;
 use crate::engine::{EngineError, Watchdog, engine};
 use crate::instance::Instance;
-use crate::limits::{INPUT_BYTES_KEPT, SAVED_BYTES_MAX};
-use crate::saved::Saved;
+use crate::limits::INPUT_BYTES_KEPT;
 use crate::state::State;
 
 /// Runs objects, one input at a time.
@@ -30,28 +28,13 @@ pub struct Executor {
     objects: BTreeMap<ObjectId, Object>,
     /// The encoded invocation.
     input: Vec<u8>,
-    /// Bytes of all copies together, see [`SAVED_BYTES_MAX`].
-    saved_bytes_max: usize,
-    /// Inputs so far, to tell which object was used last.
-    inputs: u64,
     _watchdog: Watchdog,
 }
 
 struct Object {
     code: Arc<Code>,
+    /// Between two inputs its undo log is empty.
     instance: Instance,
-    saved: Saved,
-    /// Number of its last input among all inputs.
-    used: u64,
-}
-
-/// What is promised about an input before it runs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// What it changes may be kept.
-    Update,
-    /// It is undone in any case.
-    Query,
 }
 
 impl fmt::Debug for Executor {
@@ -77,15 +60,7 @@ impl Executor {
     pub fn with_limits(limits: Limits) -> Result<Executor, EngineError> {
         let engine = engine()?;
         let watchdog = Watchdog::start(&engine)?;
-        Ok(Executor {
-            engine,
-            limits,
-            objects: BTreeMap::new(),
-            input: Vec::new(),
-            saved_bytes_max: SAVED_BYTES_MAX,
-            inputs: 0,
-            _watchdog: watchdog,
-        })
+        Ok(Executor { engine, limits, objects: BTreeMap::new(), input: Vec::new(), _watchdog: watchdog })
     }
 
     /// The code of a module: that of another object if it has the same module, since compiling is slow.
@@ -97,42 +72,14 @@ impl Executor {
         }
     }
 
-    /// Makes sure that an object can be put back, and encodes its next input into `self.input`.
-    fn prepare(&mut self, id: ObjectId, invocation: &Invocation<'_>, purpose: Purpose) -> Result<(), Fault> {
-        self.inputs += 1;
-        let object = known(&mut self.objects, id)?;
-        object.used = self.inputs;
-        let takes_memory = match purpose {
-            Purpose::Update => object.saved.before_update(&mut object.instance),
-            Purpose::Query => object.saved.before_query(&mut object.instance),
-        };
-        if takes_memory {
-            self.make_room(id);
-        }
+    /// The object, and its next input encoded into `self.input`.
+    fn prepare(&mut self, id: ObjectId, invocation: &Invocation<'_>) -> Result<(&mut Object, &[u8]), Fault> {
+        let object = self.objects.get_mut(&id).ok_or_else(|| unknown(id))?;
         let mut input = std::mem::take(&mut self.input);
         input.clear();
         input.shrink_to(INPUT_BYTES_KEPT);
         self.input = postcard::to_extend(invocation, input).expect("an invocation has a postcard");
-        Ok(())
-    }
-
-    fn undo(&mut self, id: ObjectId) -> Result<(), Fault> {
-        let object = known(&mut self.objects, id)?;
-        if object.saved.undo(&object.code, &mut object.instance)? {
-            self.make_room(id);
-        }
-        Ok(())
-    }
-
-    /// Keeps the copies of all objects within bounds; that of `spared` is needed now.
-    fn make_room(&mut self, spared: ObjectId) {
-        let mut total: usize = self.objects.values().map(|object| object.saved.bytes()).sum();
-        while total > self.saved_bytes_max {
-            let held = self.objects.iter_mut().filter(|(id, object)| **id != spared && object.saved.bytes() > 0);
-            let Some((_, oldest)) = held.min_by_key(|(_, object)| object.used) else { return };
-            total -= oldest.saved.bytes();
-            oldest.saved.forget();
-        }
+        Ok((object, &self.input))
     }
 }
 
@@ -141,12 +88,9 @@ impl Objects for Executor {
         let code = self.code(module)?;
         let mut instance = Instance::new(&code)?;
         instance.initialize().map_err(|fault| refused("its constructors", fault))?;
-        let mut saved = Saved::default();
-        saved.before_query(&mut instance);
         let (description, _) = describe_instance(&mut instance)?;
-        saved.undo(&code, &mut instance)?;
-        self.objects.insert(object, Object { code, instance, saved, used: self.inputs });
-        self.make_room(object);
+        instance.undo(&code)?;
+        self.objects.insert(object, Object { code, instance });
         Ok(description.into())
     }
 
@@ -157,24 +101,22 @@ impl Objects for Executor {
         arguments: &[u8],
         accept: Accept,
     ) -> Result<Outcome, Fault> {
-        self.prepare(object, invocation, Purpose::Update)?;
-        let Object { instance, saved, .. } = known(&mut self.objects, object)?;
-        let started = Instant::now();
-        let outcome = instance.run(&self.input, arguments).and_then(|outcome| match accept(&outcome) {
+        let (Object { code, instance }, input) = self.prepare(object, invocation)?;
+        let outcome = instance.run(input, arguments).and_then(|outcome| match accept(&outcome) {
             Ok(()) => Ok(outcome),
             Err(why) => Err(Fault::Misbehaved(why)),
         });
         match outcome {
-            Ok(_) => saved.note(&self.input, arguments, started.elapsed()),
-            Err(_) => self.undo(object)?,
+            Ok(_) => instance.keep()?,
+            Err(_) => instance.undo(code)?,
         }
         outcome
     }
 
     fn query(&mut self, object: ObjectId, invocation: &Invocation<'_>, arguments: &[u8]) -> Result<Outcome, Fault> {
-        self.prepare(object, invocation, Purpose::Query)?;
-        let outcome = known(&mut self.objects, object)?.instance.run(&self.input, arguments);
-        self.undo(object)?;
+        let (Object { code, instance }, input) = self.prepare(object, invocation)?;
+        let outcome = instance.run(input, arguments);
+        instance.undo(code)?;
         outcome
     }
 
@@ -192,7 +134,7 @@ impl Objects for Executor {
         let description = describe_new(&code)?.0;
         let mut instance = Instance::new(&code)?;
         instance.restore(&code.checked, &state)?;
-        self.objects.insert(object, Object { code, instance, saved: Saved::default(), used: self.inputs });
+        self.objects.insert(object, Object { code, instance });
         Ok(description.into())
     }
 
@@ -236,7 +178,11 @@ fn refused(what: &str, fault: Fault) -> Fault {
 }
 
 fn known(objects: &mut BTreeMap<ObjectId, Object>, id: ObjectId) -> Result<&mut Object, Fault> {
-    objects.get_mut(&id).ok_or_else(|| Fault::Host(format!("object {id} was never loaded here")))
+    objects.get_mut(&id).ok_or_else(|| unknown(id))
+}
+
+fn unknown(id: ObjectId) -> Fault {
+    Fault::Host(format!("object {id} was never loaded here"))
 }
 
 #[cfg(test)]

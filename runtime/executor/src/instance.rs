@@ -1,14 +1,13 @@
-//! One running module: calls into it, and its state from outside.
+//! One running module: calls into it, keeping or undoing what they did, and its state from outside.
 
 use concoord_consensus::objects::Fault;
-use concoord_module::{Checked, PAGE_BYTES, global_export};
+use concoord_module::{Checked, INPUT_EXPORT, KEEP_EXPORT, PAGE_BYTES, UNDO_EXPORT, global_export};
 use concoord_wire::abi::{self, Outcome, export};
 use concoord_wire::codec;
 use concoord_wire::limits::{INTERFACE_BYTES_MAX, OUTCOME_BYTES_MAX};
 use wasmtime::{Error, Global, Instance as Exports, Memory, Store, Trap, TypedFunc, Val, ValType};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::blocks::copy_changed;
 use crate::code::Code;
 use crate::growth::Growth;
 use crate::limits::{CALL_SECONDS_MAX, PANIC_BYTES_MAX};
@@ -22,12 +21,27 @@ pub(crate) struct Instance {
     memory: Memory,
     globals: Vec<Global>,
     describe: TypedFunc<(), i64>,
-    buffer: TypedFunc<u32, u32>,
+    /// Gives the place for an input, marked in the undo log.
+    input: TypedFunc<u32, u32>,
     call: TypedFunc<u32, i64>,
+    keep: TypedFunc<(), ()>,
+    undo: TypedFunc<(), ()>,
     panic_address: Option<u32>,
+    before: Before,
+}
+
+/// What the undo log does not hold of the state before an input.
+#[derive(Default)]
+struct Before {
+    memory_bytes: usize,
+    globals: Vec<Val>,
 }
 
 const CHECKED: &str = "a checked module has this export";
+const REWRITTEN: &str = "a rewritten module has this export";
+
+/// A deadline for what always returns: so far away that adding it to the present reaches no end of the numbers.
+const NO_DEADLINE: u64 = u64::MAX / 2;
 
 impl Instance {
     /// A fresh instance: memory and globals as the module's data says, constructors not run.
@@ -35,7 +49,7 @@ impl Instance {
     /// # Errors
     /// [`Fault::Refused`] when its data lies outside its memory, [`Fault::Host`] when there is no room for it.
     pub(crate) fn new(code: &Code) -> Result<Instance, Fault> {
-        let mut store = Store::new(code.module.engine(), Growth::up_to(code.checked.memory_pages_max));
+        let mut store = Store::new(code.module.engine(), Growth);
         store.limiter(|growth| growth);
         store.set_epoch_deadline(CALL_SECONDS_MAX);
         let exports = Exports::new(&mut store, &code.module, &[]).map_err(|error| match trapped(&error) {
@@ -43,38 +57,42 @@ impl Instance {
             _ => Fault::Host(format!("the module can't be instantiated: {error:#}")),
         })?;
         let globals = code.checked.mutable_globals.iter();
-        let globals = globals.map(|index| exports.get_global(&mut store, &global_export(*index)).expect(CHECKED));
+        let globals = globals.map(|index| exports.get_global(&mut store, &global_export(*index)).expect(REWRITTEN));
         let globals = globals.collect();
         let memory = exports.get_memory(&mut store, export::MEMORY).expect(CHECKED);
         let describe = exports.get_typed_func(&mut store, export::DESCRIBE).expect(CHECKED);
-        let buffer = exports.get_typed_func(&mut store, export::BUFFER).expect(CHECKED);
         let call = exports.get_typed_func(&mut store, export::CALL).expect(CHECKED);
-        let panic_address = code.checked.panic_address;
-        Ok(Instance { store, exports, memory, globals, describe, buffer, call, panic_address })
+        let input = exports.get_typed_func(&mut store, INPUT_EXPORT).expect(REWRITTEN);
+        let keep = exports.get_typed_func(&mut store, KEEP_EXPORT).expect(REWRITTEN);
+        let undo = exports.get_typed_func(&mut store, UNDO_EXPORT).expect(REWRITTEN);
+        let (panic_address, before) = (code.checked.panic_address, Before::default());
+        Ok(Instance { store, exports, memory, globals, describe, input, call, keep, undo, panic_address, before })
     }
 
-    /// Runs the constructors, if there are any.
+    /// Runs the constructors, if there are any, and keeps what they did.
     pub(crate) fn initialize(&mut self) -> Result<(), Fault> {
         let Ok(initialize) = self.exports.get_typed_func::<(), ()>(&mut self.store, export::INITIALIZE) else {
             return Ok(());
         };
-        self.start_watch();
-        initialize.call(&mut self.store, ()).map_err(|error| self.fault(&error))
+        self.begin();
+        initialize.call(&mut self.store, ()).map_err(|error| self.fault(&error))?;
+        self.keep()
     }
 
-    /// The encoded interface, as the guest gives it.
+    /// The encoded interface, as the guest gives it. What it changes is to be undone.
     pub(crate) fn describe(&mut self) -> Result<Vec<u8>, Fault> {
-        self.start_watch();
+        self.begin();
         let packed = self.describe.call(&mut self.store, ()).map_err(|error| self.fault(&error))?;
         self.read("description", packed, INTERFACE_BYTES_MAX).map(<[u8]>::to_vec)
     }
 
-    /// Runs one input, which is `head` and then `tail`, so that neither has to be copied twice.
+    /// Runs one input, which is `head` and then `tail`, so that neither has to be copied twice. What it changes is to be
+    /// kept or undone before the next.
     pub(crate) fn run(&mut self, head: &[u8], tail: &[u8]) -> Result<Outcome, Fault> {
+        self.begin();
         let size = head.len() + tail.len();
         let length = u32::try_from(size).map_err(|_| Fault::Misbehaved(format!("input of {size} bytes")))?;
-        self.start_watch();
-        let address = self.buffer.call(&mut self.store, length).map_err(|error| self.fault(&error))?;
+        let address = self.input.call(&mut self.store, length).map_err(|error| self.fault(&error))?;
         let start = address as usize;
         let memory = self.memory.data_mut(&mut self.store);
         let pages = memory.len() / PAGE_BYTES;
@@ -89,8 +107,43 @@ impl Instance {
         codec::from_bytes(outcome).map_err(|error| Fault::Misbehaved(format!("its outcome is none: {error}")))
     }
 
-    fn start_watch(&mut self) {
+    /// Saves what the undo log does not hold, and starts the watch over the calls that follow.
+    fn begin(&mut self) {
+        self.before.memory_bytes = self.memory().len();
+        self.before.globals.clear();
+        self.before.globals.extend(self.globals.iter().map(|global| global.get(&mut self.store)));
         self.store.set_epoch_deadline(CALL_SECONDS_MAX);
+    }
+
+    /// Keeps what the last input changed.
+    ///
+    /// # Errors
+    /// [`Fault::Host`] when this host can't run Wasm any more.
+    pub(crate) fn keep(&mut self) -> Result<(), Fault> {
+        self.store.set_epoch_deadline(NO_DEADLINE);
+        self.keep.call(&mut self.store, ()).map_err(|error| Fault::Host(format!("keeping an input failed: {error:#}")))
+    }
+
+    /// Puts the state back that was there before the last input. A memory that grew can't shrink, so its object then
+    /// gets a new instance of `code`.
+    ///
+    /// # Errors
+    /// [`Fault::Host`] when this host can't run Wasm any more, or has no room for a new instance.
+    pub(crate) fn undo(&mut self, code: &Code) -> Result<(), Fault> {
+        self.store.set_epoch_deadline(NO_DEADLINE);
+        let undone = self.undo.call(&mut self.store, ());
+        undone.map_err(|error| Fault::Host(format!("undoing an input failed: {error:#}")))?;
+        for (global, value) in self.globals.iter().zip(&self.before.globals) {
+            global.set(&mut self.store, *value).expect("the value came from this global");
+        }
+        if self.memory().len() > self.before.memory_bytes {
+            let globals: Vec<u64> = self.before.globals.iter().copied().map(bits).collect();
+            let state = state::encode(&self.memory()[..self.before.memory_bytes], &globals);
+            let mut shrunk = Instance::new(code)?;
+            shrunk.restore(&code.checked, &State::decode(&state).expect("it was encoded just now"))?;
+            *self = shrunk;
+        }
+        Ok(())
     }
 
     /// What the guest points at.
@@ -134,19 +187,6 @@ impl Instance {
     /// The mutable globals, in the order of their indices.
     pub(crate) fn globals(&mut self) -> impl Iterator<Item = Val> {
         self.globals.iter().map(|global| global.get(&mut self.store))
-    }
-
-    /// Sets the whole state. The memory must not be larger than `memory` already, since it can't shrink.
-    ///
-    /// # Errors
-    /// [`Fault::Host`] when this host has no memory left.
-    pub(crate) fn set(&mut self, memory: &[u8], globals: &[Val]) -> Result<(), Fault> {
-        self.grow_to(memory.len())?;
-        copy_changed(memory, self.memory.data_mut(&mut self.store));
-        for (global, value) in self.globals.iter().zip(globals) {
-            global.set(&mut self.store, *value).expect("the value came from this global");
-        }
-        Ok(())
     }
 
     /// The whole state, encoded as [`state`] says.

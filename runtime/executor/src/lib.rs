@@ -1,17 +1,16 @@
 //! Runs Concoord objects: wasmtime behind [`concoord_consensus::objects::Objects`].
 //!
 //! The way of a module: [`concoord_module::check`], [`concoord_module::rewrite`], compile, instantiate without imports,
-//! `_initialize`, describe. The way of an input: save the object's state, write the input into the guest's buffer, call,
-//! read the outcome; then keep what changed, or put the state back.
+//! `_initialize`, describe. The way of an input: write it into the guest's buffer, call, read the outcome; then keep what
+//! changed, or put the state back. What the input touched of the memory was saved by the guest's own code, which the
+//! rewrite made so (`concoord_module`, `undo.rs`); the few globals are saved by the host.
 //!
 //! | file          | what                                                              |
 //! |---------------|-------------------------------------------------------------------|
 //! | `executor.rs` | the objects by id, and what happens around each input             |
 //! | `code.rs`     | from a module's bytes to code that can be instantiated            |
-//! | `instance.rs` | one running module: calls, and reading and setting its state      |
-//! | `saved.rs`    | the way back to an object's state between two inputs              |
+//! | `instance.rs` | one running module: calls, and keeping or undoing what they did   |
 //! | `state.rs`    | an object's state as bytes, for snapshots                         |
-//! | `blocks.rs`   | memory in blocks: what changed, and what is zero                  |
 //! | `trap.rs`     | which traps are the guest's and which are this host's             |
 //! | `growth.rs`   | growing memory: the replicated cap, and a host that has no more   |
 //! | `engine.rs`   | the engine's settings; the watchdog over calls that do not return |
@@ -24,18 +23,14 @@
 //!
 //! # What is not here yet
 //! Gas and call depth: until `concoord_module::rewrite` adds them, a guest that runs or recurses without end is
-//! stopped by the watchdog or by wasmtime's stack limit, and so as a fault of every host that runs it. The undo log:
-//! until then an object is put back by a copy and by running inputs again (see `saved.rs`). Both change what is compiled
-//! and what `Saved` holds, and nothing else.
+//! stopped by the watchdog or by wasmtime's stack limit, and so as a fault of every host that runs it.
 
-mod blocks;
 mod code;
 mod engine;
 mod executor;
 mod growth;
 mod instance;
 pub mod limits;
-mod saved;
 mod state;
 mod trap;
 

@@ -17,10 +17,13 @@
 use concoord_module::PAGE_BYTES;
 use wasmtime::{Val, ValType};
 
-use crate::blocks::{BLOCK_BYTES, ZERO_BLOCK};
-
 /// The version of this encoding.
 pub(crate) const VERSION: u8 = 1;
+
+/// Bytes of a block. Most of an object's memory is zero; a page of Wasm memory is a whole number of blocks.
+const BLOCK_BYTES: usize = 4096;
+/// A block in which nothing stands.
+const ZERO_BLOCK: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
 
 const GLOBAL_BYTES: usize = 8;
 const BLOCK_NUMBER_BYTES: usize = 4;

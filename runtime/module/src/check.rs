@@ -10,10 +10,10 @@ use wasmparser::{
 };
 
 use crate::refusal::{Reason, Refusal, shown};
-use crate::{Limits, RESERVED_PREFIX, code, exports};
+use crate::{Limits, RESERVED_PREFIX, code, exports, undo};
 
 /// What of WebAssembly an object may use: version 2 without SIMD. rustc's output needs the encodings that came with
-/// reference types and bulk memory; reference *values* are refused one by one. The executor's engine accepts the same.
+/// reference types and bulk memory; reference *values* are refused one by one.
 pub const FEATURES: WasmFeatures =
     WasmFeatures::WASM2.difference(WasmFeatures::SIMD).difference(WasmFeatures::GC_TYPES);
 
@@ -100,7 +100,7 @@ impl<'a> Inspection<'a> {
             code_bytes: 0,
             data_bytes: 0,
             memory_pages_min: 0,
-            memory_pages_max: limits.memory_pages,
+            memory_pages_max: limits.memory_pages.min(undo::MEMORY_PAGES_MAX),
             mutable_globals: Vec::new(),
             has_initialize: false,
             panic_address: None,
@@ -179,7 +179,7 @@ impl<'a> Inspection<'a> {
             if memory.memory64 {
                 return refuse(Reason::Memory64);
             }
-            let pages = limit("pages of memory at the start", memory.initial, self.limits.memory_pages, offset)?;
+            let pages = limit("pages of memory at the start", memory.initial, self.checked.memory_pages_max, offset)?;
             self.checked.memory_pages_min = pages;
         }
         Ok(())

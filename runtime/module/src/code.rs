@@ -5,6 +5,11 @@ use wasmparser::{BlockType, FuncValidator, FunctionBody, Operator, ValType, Vali
 use crate::Limits;
 use crate::check::limit;
 use crate::refusal::{Reason, Refusal};
+use crate::writes::ADDED_LOCALS;
+
+/// The most declared locals whatever the limits say: beside a thousand parameters, and the locals that the rewrite adds,
+/// these make the 50,000 that WebAssembly's implementations have in common.
+const LOCALS_MAX: u32 = 50_000 - 1000 - ADDED_LOCALS;
 
 /// Validates a body and refuses what an object's code may not hold.
 pub(crate) fn check(
@@ -34,12 +39,13 @@ fn locals(
     limits: &Limits,
 ) -> Result<(), Refusal> {
     let mut reader = body.get_locals_reader()?;
+    let most = limits.locals.min(LOCALS_MAX);
     let mut total = 0_u64;
     for _ in 0..reader.get_count() {
         let offset = reader.original_position();
         let (count, ty) = reader.read()?;
         total += u64::from(count);
-        limit("locals in one function", total, limits.locals, offset)?;
+        limit("locals in one function", total, most, offset)?;
         if ty.is_reference_type() {
             return Err(Refusal::at(offset, Reason::Reference("a local")));
         }

@@ -8,7 +8,8 @@ use concoord_wire::limits::MODULE_BYTES_MAX;
 pub const TYPES_MAX: u32 = 10_000;
 /// Functions. The standard objects have a few hundred.
 pub const FUNCTIONS_MAX: u32 = 32_768;
-/// Declared locals of one function: live locals make the stack frame (10,000 of them make one of 80 KB).
+/// Declared locals of one function: live locals make the stack frame (10,000 of them make one of 80 KB). Whatever is
+/// allowed here, a rewritten function stays within the 50,000 that WebAssembly's implementations have in common.
 pub const LOCALS_MAX: u32 = 4096;
 /// Bytes of one function's body: compile time grows faster than the body.
 pub const BODY_BYTES_MAX: usize = 512 << 10;
@@ -22,7 +23,8 @@ pub const DATA_SEGMENTS_MAX: u32 = 16_384;
 pub const ELEMENT_SEGMENTS_MAX: u32 = 1024;
 /// Entries of the function table.
 pub const TABLE_ELEMENTS_MAX: u32 = 32_768;
-/// Pages of memory that an object may ever have (256 MiB): the replicated cap at which `memory.grow` gives -1.
+/// Pages of memory that an object may ever have (256 MiB): the replicated cap at which `memory.grow` gives -1. Whatever
+/// is allowed here, it is less than 32-bit addresses reach, by what the undo log needs to hold all of it.
 pub const MEMORY_PAGES_MAX: u32 = 4096;
 
 /// The limits in force; the defaults are this module's constants.

@@ -1,6 +1,6 @@
 //! One module for each refusal, and what a refusal promises: the reason, a byte inside the module, one line.
 
-use concoord_module::{FEATURES, Limits, Reason, Refusal, check, check_within, rewrite};
+use concoord_module::{FEATURES, Limits, REWRITTEN_FEATURES, Reason, Refusal, check, check_within, rewrite};
 
 /// A module that passes, with room to break it: `fields` go in front, and each export can be replaced or left out.
 fn object(fields: &str, replaced: &[(&str, &str)]) -> String {
@@ -250,7 +250,7 @@ fn judge(bytes: &[u8]) {
         Ok(checked) => {
             let mut validator = wasmparser::Validator::new_with_features(FEATURES);
             validator.validate_all(bytes).expect("what passes is valid");
-            validator.reset();
+            let mut validator = wasmparser::Validator::new_with_features(REWRITTEN_FEATURES);
             validator.validate_all(&rewrite(bytes, &checked)).expect("and so is its rewrite");
         }
         Err(_) => drop(refusal(bytes)),

@@ -1,6 +1,8 @@
 //! What the rewrite adds, and that it adds nothing else.
 
-use concoord_module::{check, global_export, rewrite};
+use concoord_module::{
+    INPUT_EXPORT, KEEP_EXPORT, Limits, REWRITTEN_FEATURES, UNDO_EXPORT, check, check_within, global_export, rewrite,
+};
 use wasmparser::{ExternalKind, Parser, Payload};
 
 const OBJECT: &str = r#"(module
@@ -13,13 +15,14 @@ const OBJECT: &str = r#"(module
     (func (export "concoord_call") (param i32) (result i64) (call_indirect (result i64) (i32.const 0)))
     (func (export "concoord_export") (result i64) i64.const 0)
     (func (export "concoord_import") (param i32) (result i64) i64.const 0)
+    (;more;) (func (param f32) (local i64) (f32.store offset=9 (i32.const 3) (local.get 0)))
     (@custom "big" "left out"))"#;
 
 #[derive(Default, Debug, PartialEq)]
 struct Seen {
     exports: Vec<(String, ExternalKind, u32)>,
     bodies: Vec<Vec<u8>>,
-    memory: Option<(u64, Option<u64>)>,
+    memories: Vec<(u64, Option<u64>)>,
     custom_sections: usize,
 }
 
@@ -33,8 +36,8 @@ fn read(bytes: &[u8]) -> Seen {
             }
             Payload::CodeSectionEntry(body) => seen.bodies.push(body.as_bytes().to_vec()),
             Payload::MemorySection(section) => {
-                let memory = section.into_iter().next().expect("a memory").expect("a readable one");
-                seen.memory = Some((memory.initial, memory.maximum));
+                let memories = section.into_iter().map(|memory| memory.expect("a memory"));
+                seen.memories = memories.map(|memory| (memory.initial, memory.maximum)).collect();
             }
             Payload::CustomSection(_) => seen.custom_sections += 1,
             _ => {}
@@ -44,18 +47,29 @@ fn read(bytes: &[u8]) -> Seen {
 }
 
 #[test]
-fn the_rewrite_exports_the_mutable_globals_and_caps_the_memory() {
+fn the_rewrite_appends_and_changes_only_the_bodies_that_write() {
     let bytes = wat::parse_str(OBJECT).unwrap();
     let checked = check(&bytes).unwrap();
-    let before = read(&bytes);
-    assert_eq!((before.memory, before.custom_sections), (Some((1, Some(3))), 1));
-    let memory = Some((1, Some(u64::from(checked.memory_pages_max))));
-    let mut expected = Seen { memory, custom_sections: 0, ..before };
-    for index in [0, 1] {
-        expected.exports.push((global_export(index), ExternalKind::Global, index));
+    let (before, rewritten) = (read(&bytes), rewrite(&bytes, &checked));
+    assert_eq!((before.memories.as_slice(), before.custom_sections), ([(1, Some(3))].as_slice(), 1));
+    let after = read(&rewritten);
+    assert_eq!(after.custom_sections, 0);
+
+    let added = [0, 1].map(|index| (global_export(index), ExternalKind::Global, index)).into_iter();
+    let function = |name: &str, index| (name.to_owned(), ExternalKind::Func, index);
+    let added = added.chain([function(INPUT_EXPORT, 10), function(KEEP_EXPORT, 8), function(UNDO_EXPORT, 9)]);
+    assert_eq!(after.exports, before.exports.iter().cloned().chain(added).collect::<Vec<_>>());
+
+    let writing = [0, 5];
+    assert_eq!(after.bodies.len(), before.bodies.len() + 5);
+    for (index, (before, after)) in before.bodies.iter().zip(&after.bodies).enumerate() {
+        assert_eq!(before != after, writing.contains(&index), "function {index}");
     }
-    let rewritten = rewrite(&bytes, &checked);
-    assert_eq!(read(&rewritten), expected);
+
+    let [guest, appended @ ..] = after.memories.as_slice() else { panic!("no memory") };
+    assert_eq!(*guest, (1, Some(u64::from(checked.memory_pages_max))), "the maximum is the replicated cap");
+    assert_eq!(appended.len(), 2);
+    assert!(appended.iter().all(|(initial, maximum)| *maximum == Some(*initial)), "they never grow: {appended:?}");
     assert_eq!(rewritten, rewrite(&bytes, &checked), "the same bytes each time");
 }
 
@@ -63,7 +77,68 @@ fn the_rewrite_exports_the_mutable_globals_and_caps_the_memory() {
 fn a_rewritten_module_is_valid_and_can_not_be_given_as_an_object() {
     let bytes = wat::parse_str(OBJECT).unwrap();
     let rewritten = rewrite(&bytes, &check(&bytes).unwrap());
-    wasmparser::Validator::new_with_features(concoord_module::FEATURES).validate_all(&rewritten).unwrap();
+    valid(&rewritten);
     let refusal = check(&rewritten).unwrap_err();
-    assert!(refusal.to_string().contains("reserved name"), "{refusal}");
+    assert!(refusal.to_string().contains("second memory"), "{refusal}");
+}
+
+/// Code that is never reached takes its operands from a stack without types; so do some of the operands here.
+#[test]
+fn writes_in_unreachable_code_are_rewritten_validly() {
+    let values = [
+        ("i32", "i32.store"),
+        ("i32", "i32.store8"),
+        ("i32", "i32.store16"),
+        ("i64", "i64.store"),
+        ("i64", "i64.store8"),
+        ("i64", "i64.store16"),
+        ("i64", "i64.store32"),
+        ("f32", "f32.store"),
+        ("f64", "f64.store"),
+    ];
+    let bulk = ["memory.fill", "memory.copy", "memory.init 0"];
+    let stores = values.iter().flat_map(|(ty, store)| {
+        [format!("unreachable {store}"), format!("unreachable {ty}.const 1 {store} offset=7"), format!("br 0 {store}")]
+    });
+    let bulk = bulk.iter().flat_map(|bulk| {
+        [
+            format!("unreachable {bulk}"),
+            format!("br 0 i32.const 1 {bulk}"),
+            format!("br 0 i32.const 1 i32.const 2 {bulk}"),
+        ]
+    });
+    for code in stores.chain(bulk) {
+        let functions = format!(
+            "(func {code}) (func (result i64) (block (result i64) i64.const 1 (block {code}) drop unreachable))
+             (func (param f64) (local f32) (loop (if (i32.const 1) (then {code}) (else {code} nop))) {code})"
+        );
+        let bytes = wat::parse_str(OBJECT.replace("(;more;)", &functions)).unwrap();
+        valid(&rewrite(&bytes, &check(&bytes).unwrap_or_else(|refusal| panic!("{refusal}: {code}"))));
+    }
+}
+
+/// As many locals, as large a body and as large a memory as the limits let through, and as 32 bits let through.
+#[test]
+fn what_is_rewritten_stays_within_the_limits_of_webassembly() {
+    let stores = "i64.store offset=100 ".repeat((512 << 10) / 3 - 100);
+    let parameters = "f64 ".repeat(1000);
+    let function = |locals, stores: &str| {
+        format!("(func (param {parameters}) (local {}) unreachable {stores})", "i64 ".repeat(locals))
+    };
+    let with = |fields: &str| wat::parse_str(OBJECT.replace("(;more;)", fields)).unwrap();
+    let bytes = with(&function(4096, &stores));
+    valid(&rewrite(&bytes, &check(&bytes).unwrap()));
+
+    let wide = Limits { locals: u32::MAX, memory_pages: 65_536, ..Limits::default() };
+    let bytes = with(&function(48_994, "i64.store"));
+    let checked = check_within(&bytes, &wide).unwrap();
+    assert!((64_000..65_536).contains(&checked.memory_pages_max), "{}", checked.memory_pages_max);
+    valid(&rewrite(&bytes, &checked));
+    assert!(check_within(&with(&function(48_995, "i64.store")), &wide).is_err());
+}
+
+fn valid(bytes: &[u8]) {
+    wasmparser::Validator::new_with_features(REWRITTEN_FEATURES)
+        .validate_all(bytes)
+        .expect("a rewritten module is valid");
 }
