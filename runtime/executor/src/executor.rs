@@ -16,6 +16,7 @@ use crate::code::Code;
 use crate::engine::{EngineError, Watchdog, engine};
 use crate::instance::Instance;
 use crate::limits::INPUT_BYTES_KEPT;
+use crate::noted::Noted;
 use crate::state::State;
 
 /// Runs objects, one input at a time.
@@ -33,8 +34,9 @@ pub struct Executor {
 
 struct Object {
     code: Arc<Code>,
-    /// Between two inputs its undo log is empty.
     instance: Instance,
+    /// What the instance ran since its undo log was last emptied.
+    noted: Noted,
 }
 
 impl fmt::Debug for Executor {
@@ -90,7 +92,7 @@ impl Objects for Executor {
         instance.initialize().map_err(|fault| refused("its constructors", fault))?;
         let (description, _) = describe_instance(&mut instance)?;
         instance.undo(&code)?;
-        self.objects.insert(object, Object { code, instance });
+        self.objects.insert(object, Object { code, instance, noted: Noted::default() });
         Ok(description.into())
     }
 
@@ -101,20 +103,30 @@ impl Objects for Executor {
         arguments: &[u8],
         accept: Accept,
     ) -> Result<Outcome, Fault> {
-        let (Object { code, instance }, input) = self.prepare(object, invocation)?;
+        let (Object { code, instance, noted }, input) = self.prepare(object, invocation)?;
+        noted.begin();
         let outcome = instance.run(input, arguments).and_then(|outcome| match accept(&outcome) {
             Ok(()) => Ok(outcome),
             Err(why) => Err(Fault::Misbehaved(why)),
         });
         match outcome {
+            Ok(_) if noted.note(input, arguments) => {}
             Ok(_) => instance.keep()?,
-            Err(_) => instance.undo(code)?,
+            Err(_) => {
+                instance.undo(code)?;
+                noted.run_again(instance)?;
+            }
         }
         outcome
     }
 
     fn query(&mut self, object: ObjectId, invocation: &Invocation<'_>, arguments: &[u8]) -> Result<Outcome, Fault> {
-        let (Object { code, instance }, input) = self.prepare(object, invocation)?;
+        let (Object { code, instance, noted }, input) = self.prepare(object, invocation)?;
+        // Queries come in runs: each is to be undone alone.
+        if !noted.is_empty() {
+            instance.keep()?;
+            noted.clear();
+        }
         let outcome = instance.run(input, arguments);
         instance.undo(code)?;
         outcome
@@ -134,7 +146,7 @@ impl Objects for Executor {
         let description = describe_new(&code)?.0;
         let mut instance = Instance::new(&code)?;
         instance.restore(&code.checked, &state)?;
-        self.objects.insert(object, Object { code, instance });
+        self.objects.insert(object, Object { code, instance, noted: Noted::default() });
         Ok(description.into())
     }
 

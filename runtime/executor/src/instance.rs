@@ -30,7 +30,7 @@ pub(crate) struct Instance {
     before: Before,
 }
 
-/// What the undo log does not hold of the state before an input.
+/// What the undo log does not hold of the state when it was last empty.
 #[derive(Default)]
 struct Before {
     memory_bytes: usize,
@@ -66,7 +66,10 @@ impl Instance {
         let keep = exports.get_typed_func(&mut store, KEEP_EXPORT).expect(REWRITTEN);
         let undo = exports.get_typed_func(&mut store, UNDO_EXPORT).expect(REWRITTEN);
         let (panic_address, before) = (code.checked.panic_address, Before::default());
-        Ok(Instance { store, exports, memory, globals, describe, input, call, keep, undo, panic_address, before })
+        let mut instance =
+            Instance { store, exports, memory, globals, describe, input, call, keep, undo, panic_address, before };
+        instance.save_rest();
+        Ok(instance)
     }
 
     /// Runs the constructors, if there are any, and keeps what they did.
@@ -74,22 +77,21 @@ impl Instance {
         let Ok(initialize) = self.exports.get_typed_func::<(), ()>(&mut self.store, export::INITIALIZE) else {
             return Ok(());
         };
-        self.begin();
+        self.start_watch();
         initialize.call(&mut self.store, ()).map_err(|error| self.fault(&error))?;
         self.keep()
     }
 
     /// The encoded interface, as the guest gives it. What it changes is to be undone.
     pub(crate) fn describe(&mut self) -> Result<Vec<u8>, Fault> {
-        self.begin();
+        self.start_watch();
         let packed = self.describe.call(&mut self.store, ()).map_err(|error| self.fault(&error))?;
         self.read("description", packed, INTERFACE_BYTES_MAX).map(<[u8]>::to_vec)
     }
 
-    /// Runs one input, which is `head` and then `tail`, so that neither has to be copied twice. What it changes is to be
-    /// kept or undone before the next.
+    /// Runs one input, which is `head` and then `tail`, so that neither has to be copied twice.
     pub(crate) fn run(&mut self, head: &[u8], tail: &[u8]) -> Result<Outcome, Fault> {
-        self.begin();
+        self.start_watch();
         let size = head.len() + tail.len();
         let length = u32::try_from(size).map_err(|_| Fault::Misbehaved(format!("input of {size} bytes")))?;
         let address = self.input.call(&mut self.store, length).map_err(|error| self.fault(&error))?;
@@ -107,25 +109,31 @@ impl Instance {
         codec::from_bytes(outcome).map_err(|error| Fault::Misbehaved(format!("its outcome is none: {error}")))
     }
 
-    /// Saves what the undo log does not hold, and starts the watch over the calls that follow.
-    fn begin(&mut self) {
-        self.before.memory_bytes = self.memory().len();
-        self.before.globals.clear();
-        self.before.globals.extend(self.globals.iter().map(|global| global.get(&mut self.store)));
+    fn start_watch(&mut self) {
         self.store.set_epoch_deadline(CALL_SECONDS_MAX);
     }
 
-    /// Keeps what the last input changed.
+    /// Keeps all that was changed so far: the undo log is empty.
     ///
     /// # Errors
     /// [`Fault::Host`] when this host can't run Wasm any more.
     pub(crate) fn keep(&mut self) -> Result<(), Fault> {
         self.store.set_epoch_deadline(NO_DEADLINE);
-        self.keep.call(&mut self.store, ()).map_err(|error| Fault::Host(format!("keeping an input failed: {error:#}")))
+        let kept = self.keep.call(&mut self.store, ());
+        kept.map_err(|error| Fault::Host(format!("keeping an input failed: {error:#}")))?;
+        self.save_rest();
+        Ok(())
     }
 
-    /// Puts the state back that was there before the last input. A memory that grew can't shrink, so its object then
-    /// gets a new instance of `code`.
+    /// Saves what the undo log does not hold.
+    fn save_rest(&mut self) {
+        self.before.memory_bytes = self.memory().len();
+        self.before.globals.clear();
+        self.before.globals.extend(self.globals.iter().map(|global| global.get(&mut self.store)));
+    }
+
+    /// Puts the state back that was there when the undo log was last empty. A memory that grew can't shrink, so its
+    /// object then gets a new instance of `code`.
     ///
     /// # Errors
     /// [`Fault::Host`] when this host can't run Wasm any more, or has no room for a new instance.
@@ -214,6 +222,7 @@ impl Instance {
         for (global, value) in self.globals.iter().zip(globals) {
             global.set(&mut self.store, value).expect("the value was made for the type of this global");
         }
+        self.save_rest();
         Ok(())
     }
 

@@ -10,6 +10,7 @@
 //! | `executor.rs` | the objects by id, and what happens around each input             |
 //! | `code.rs`     | from a module's bytes to code that can be instantiated            |
 //! | `instance.rs` | one running module: calls, and keeping or undoing what they did   |
+//! | `noted.rs`    | the updates since the undo log was last emptied                   |
 //! | `state.rs`    | an object's state as bytes, for snapshots                         |
 //! | `trap.rs`     | which traps are the guest's and which are this host's             |
 //! | `growth.rs`   | growing memory: the replicated cap, and a host that has no more   |
@@ -31,6 +32,7 @@ mod executor;
 mod growth;
 mod instance;
 pub mod limits;
+mod noted;
 mod state;
 mod trap;
 

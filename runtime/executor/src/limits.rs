@@ -1,5 +1,7 @@
 //! What running an object may take of the host. These stand far behind what decides a replicated result.
 
+use std::time::Duration;
+
 /// Bytes of native stack that Wasm may use. The calling thread needs this much and a few hundred KiB more.
 pub const WASM_STACK_BYTES_MAX: usize = 1 << 20;
 /// Seconds that one call into a guest may take before the watchdog ends it, give or take one.
@@ -13,3 +15,9 @@ pub const MEMORY_RESERVED_BYTES: u64 = 4 << 30;
 pub const MEMORY_GUARD_BYTES: u64 = 32 << 20;
 /// What the buffer for inputs keeps when a larger one is not needed any more.
 pub const INPUT_BYTES_KEPT: usize = 64 << 10;
+/// Updates that may have to run again when the next one fails.
+pub const NOTED_INPUTS_MAX: usize = 256;
+/// Bytes of their inputs.
+pub const NOTED_BYTES_MAX: usize = 64 << 10;
+/// How long they may have run together, and so about how much longer a failing update takes than one that succeeds.
+pub const NOTED_TIME_MAX: Duration = Duration::from_millis(1);
