@@ -120,7 +120,8 @@ fn judge(roster: Roster, works: Result<(), String>, require: Option<usize>) -> R
             (false, false) => findings.push(format!("{role} {id} at {address} is not heard")),
         }
         if member.live && member.full {
-            findings.push(format!("the disk of {role} {id} at {address} is full: it accepts nothing until there is room"));
+            findings
+                .push(format!("the disk of {role} {id} at {address} is full: it accepts nothing until there is room"));
         }
     }
     if let Some(require) = require.filter(|require| live < *require) {

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{panic, thread};
 
 use anyhow::{Context, bail};
 use clap::CommandFactory;
@@ -135,6 +136,13 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
     }));
 
+    // Objects run on it, with more stack than the first thread has everywhere.
+    let replica = thread::Builder::new().name("concoord".into()).stack_size(concoord_node::STACK_BYTES);
+    let ended = replica.spawn(move || serve(options)).context("can't start a thread")?.join();
+    ended.unwrap_or_else(|panic| panic::resume_unwind(panic))
+}
+
+fn serve(options: Options) -> anyhow::Result<()> {
     connect::runtime()?.block_on(async {
         let stop = stop_on_signal().context("can't listen for signals")?;
         // Whether it could hand over is in the log; it has stopped as it was told to.

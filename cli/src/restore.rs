@@ -47,7 +47,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let (ip, port) = (address.ip(), address.port());
     let named = arguments.data_dir.as_ref().map(|directory| format!(" --data-dir {}", directory.display()));
-    print::line(format!("start it with: concoord replica -a {ip} -p {port}{}", named.unwrap_or_default()))
+    let insecure = if ip.is_loopback() { "" } else { " --insecure" };
+    print::line(format!("start it with: concoord replica -a {ip} -p {port}{insecure}{}", named.unwrap_or_default()))
 }
 
 /// What a replica can't know of its cluster.

@@ -1,23 +1,32 @@
-//! The application on a thread of its own, so that a slow object delays no heartbeat and no promise.
+//! The application, on a thread of its own, so that a slow object delays no heartbeat and no promise.
 //!
 //! Jobs go there and outputs come back in bursts: one wake-up each way for everything that is at hand.
+//!
+//! Two wake-ups are also most of what a lone short call costs here. So while there is little to do and it is done fast, the
+//! application comes over to the driver's own thread. It goes back with the first burst that is large, or of another kind
+//! than calls and queries; and when one took long, for longer each time.
 
+use std::mem;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use bytes::Bytes;
 use concoord_consensus::Application;
-use concoord_consensus::application::HostFault;
 use concoord_consensus::io::{Applied, ClientToken, Query};
 use concoord_consensus::objects::Objects;
 use concoord_wire::Slot;
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::client::Response;
 use tokio::sync::mpsc as tokio_mpsc;
+use tokio::task;
 
 use crate::error::NodeError;
-use crate::limits::{APPLICATION_BACKLOG_JOBS_MAX, APPLICATION_OUTPUT_WAIT_MAX, APPLICATION_STACK_BYTES};
+use crate::limits::{
+    APPLICATION_BACKLOG_JOBS_MAX, APPLICATION_OUTPUT_WAIT_MAX, HERE_AFTER_BURSTS, HERE_AFTER_BURSTS_MAX,
+    HERE_BYTES_MAX, HERE_JOBS_MAX, HERE_TIME_MAX, STACK_BYTES,
+};
 
 /// Something for the application to do.
 #[derive(Debug)]
@@ -53,15 +62,74 @@ pub(crate) enum Output {
 
 type Outputs = Vec<Output>;
 
-/// The driver's end of the application's thread.
-#[derive(Debug)]
+/// The application and what runs the objects of a state that is restored.
+struct Machine<O, F> {
+    application: Application<O>,
+    objects: F,
+}
+
+/// The same for the two threads that it is on.
+trait Carry: Send {
+    /// Does a job.
+    ///
+    /// # Errors
+    /// Why this host can't go on.
+    fn carry_out(&mut self, job: Job) -> Result<Output, String>;
+}
+
+/// What goes to the thread.
+enum Errand {
+    /// Comes before any other.
+    Take(Box<dyn Carry>),
+    Jobs(Vec<Job>),
+    /// The application is wanted at the driver.
+    Return,
+}
+
+/// What comes from it.
+enum Done {
+    Outputs(Outputs),
+    Returned(Box<dyn Carry>),
+}
+
+/// The driver's end of the application's thread, and the application itself while it is here.
 pub(crate) struct Applying {
-    jobs: mpsc::Sender<Vec<Job>>,
-    outputs: tokio_mpsc::UnboundedReceiver<Outputs>,
+    errands: mpsc::Sender<Errand>,
+    done: tokio_mpsc::UnboundedReceiver<Done>,
     gathered: Vec<Job>,
     /// Jobs handed over whose output has not come back.
     backlog: usize,
     thread: Option<JoinHandle<Result<(), String>>>,
+    place: Place,
+    /// Bursts in a row that could have been done here.
+    small_bursts: usize,
+    /// After how many of those it comes over.
+    wanted_bursts: usize,
+}
+
+/// Where the application is.
+enum Place {
+    There,
+    /// On its way over. What is handed over waits for it.
+    Coming(Vec<Job>),
+    Here {
+        machine: Box<dyn Carry>,
+        jobs: Vec<Job>,
+        /// Whether everything else on this thread had its turn since the jobs were handed over.
+        yielded: bool,
+    },
+}
+
+impl Job {
+    /// Whether it is a call or a query that is likely to be short; large ones are not.
+    fn is_small(&self) -> bool {
+        match self {
+            Job::Apply { batch, .. } => batch.len() <= HERE_BYTES_MAX,
+            Job::Query(query) => query.arguments.len() <= HERE_BYTES_MAX,
+            Job::Describe { .. } => true,
+            Job::Snapshot(_) | Job::Restore { .. } => false,
+        }
+    }
 }
 
 impl Applying {
@@ -70,14 +138,34 @@ impl Applying {
         application: Application<O>,
         objects: impl Fn() -> Result<O, String> + Send + 'static,
     ) -> Result<Applying, NodeError> {
-        let (jobs, todo) = mpsc::channel();
-        let (done, outputs) = tokio_mpsc::unbounded_channel();
+        Applying::start_with(Box::new(Machine { application, objects }))
+    }
+
+    fn start_with(machine: Box<dyn Carry>) -> Result<Applying, NodeError> {
+        let (errands, todo) = mpsc::channel();
+        let (told, done) = tokio_mpsc::unbounded_channel();
         let thread = thread::Builder::new()
             .name("concoord-apply".into())
-            .stack_size(APPLICATION_STACK_BYTES)
-            .spawn(move || run(application, &objects, &todo, &done))
+            .stack_size(STACK_BYTES)
+            .spawn(move || run(&todo, &told))
             .map_err(|error| NodeError::HostFault { why: format!("its thread can't start: {error}") })?;
-        Ok(Applying { jobs, outputs, gathered: Vec::new(), backlog: 0, thread: Some(thread) })
+        let applying = Applying {
+            errands,
+            done,
+            gathered: Vec::new(),
+            backlog: 0,
+            thread: Some(thread),
+            place: Place::There,
+            small_bursts: 0,
+            wanted_bursts: HERE_AFTER_BURSTS,
+        };
+        applying.send(Errand::Take(machine));
+        Ok(applying)
+    }
+
+    fn send(&self, errand: Errand) {
+        // A thread that is gone shows at its outputs.
+        let _ = self.errands.send(errand);
     }
 
     /// Keeps a job for the next [`Applying::hand_over`].
@@ -85,12 +173,40 @@ impl Applying {
         self.gathered.push(job);
     }
 
-    /// Gives the thread everything gathered, with one wake-up.
+    /// Hands over everything gathered, with one wake-up or none.
     pub(crate) fn hand_over(&mut self) {
-        if !self.gathered.is_empty() {
-            self.backlog += self.gathered.len();
-            // A thread that is gone shows at its outputs.
-            let _ = self.jobs.send(std::mem::take(&mut self.gathered));
+        if self.gathered.is_empty() {
+            return;
+        }
+        self.backlog += self.gathered.len();
+        let mut gathered = mem::take(&mut self.gathered);
+        let small = self.backlog <= HERE_JOBS_MAX && gathered.iter().all(Job::is_small);
+        self.small_bursts = if small { self.small_bursts + 1 } else { 0 };
+        match &mut self.place {
+            Place::There => {
+                self.send(Errand::Jobs(gathered));
+                if self.small_bursts >= self.wanted_bursts {
+                    self.send(Errand::Return);
+                    self.place = Place::Coming(Vec::new());
+                }
+            }
+            Place::Coming(jobs) => jobs.append(&mut gathered),
+            Place::Here { jobs, yielded, .. } => {
+                jobs.append(&mut gathered);
+                *yielded = false;
+                if !small {
+                    self.send_away();
+                }
+            }
+        }
+    }
+
+    /// The application goes back to its thread, with what is to do.
+    fn send_away(&mut self) {
+        if let Place::Here { machine, jobs, .. } = mem::replace(&mut self.place, Place::There) {
+            self.small_bursts = 0;
+            self.send(Errand::Take(machine));
+            self.send(Errand::Jobs(jobs));
         }
     }
 
@@ -99,26 +215,73 @@ impl Applying {
         self.backlog >= APPLICATION_BACKLOG_JOBS_MAX
     }
 
-    /// The next outputs; cancel-safe.
+    /// The next outputs; cancel-safe. What is to do here is done after everything else on this thread had its turn, as
+    /// messages on their way out are waited for elsewhere.
     ///
     /// # Errors
-    /// Why the thread ended.
+    /// Why the application can't go on.
     pub(crate) async fn next(&mut self) -> Result<Outputs, NodeError> {
-        match self.outputs.recv().await {
-            Some(outputs) => Ok(self.taken(outputs)),
-            None => Err(self.failure()),
+        loop {
+            if let Place::Here { jobs, yielded, .. } = &mut self.place
+                && !jobs.is_empty()
+            {
+                if !mem::replace(yielded, true) {
+                    task::yield_now().await;
+                }
+                return self.do_here();
+            }
+            let Some(done) = self.done.recv().await else { return Err(self.failure()) };
+            if let Some(outputs) = self.taken(done) {
+                return Ok(outputs);
+            }
         }
     }
 
     /// Outputs that are at hand.
     pub(crate) fn try_next(&mut self) -> Option<Outputs> {
-        let outputs = self.outputs.try_recv().ok()?;
-        Some(self.taken(outputs))
+        while let Ok(done) = self.done.try_recv() {
+            if let Some(outputs) = self.taken(done) {
+                return Some(outputs);
+            }
+        }
+        None
     }
 
-    fn taken(&mut self, outputs: Outputs) -> Outputs {
+    fn taken(&mut self, done: Done) -> Option<Outputs> {
+        match done {
+            Done::Outputs(outputs) => {
+                self.backlog -= outputs.len();
+                Some(outputs)
+            }
+            Done::Returned(machine) => {
+                let Place::Coming(jobs) = mem::replace(&mut self.place, Place::There) else {
+                    unreachable!("it comes when it was asked to")
+                };
+                let small = jobs.len() <= HERE_JOBS_MAX && jobs.iter().all(Job::is_small);
+                self.place = Place::Here { machine, jobs, yielded: true };
+                if !small {
+                    self.send_away();
+                }
+                None
+            }
+        }
+    }
+
+    fn do_here(&mut self) -> Result<Outputs, NodeError> {
+        let Place::Here { machine, jobs, .. } = &mut self.place else { return Ok(Outputs::new()) };
+        let began = Instant::now();
+        // As its thread would: a panic ends the replica with its message.
+        let done = panic::catch_unwind(AssertUnwindSafe(|| {
+            jobs.drain(..).map(|job| machine.carry_out(job)).collect::<Result<Outputs, String>>()
+        }));
+        let done = done.map_err(|panic| NodeError::ApplicationPanicked { message: message(panic.as_ref()) })?;
+        let outputs = done.map_err(|why| NodeError::HostFault { why })?;
         self.backlog -= outputs.len();
-        outputs
+        if began.elapsed() > HERE_TIME_MAX {
+            self.wanted_bursts = (2 * self.wanted_bursts).min(HERE_AFTER_BURSTS_MAX);
+            self.send_away();
+        }
+        Ok(outputs)
     }
 
     /// Why the thread ended; it has dropped its end of the outputs, so waiting for it is short.
@@ -137,56 +300,71 @@ fn message(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// The thread: ends when the driver has dropped its end, or at a host fault.
-fn run<O: Objects>(
-    mut application: Application<O>,
-    objects: &dyn Fn() -> Result<O, String>,
-    todo: &mpsc::Receiver<Vec<Job>>,
-    done: &tokio_mpsc::UnboundedSender<Outputs>,
-) -> Result<(), String> {
-    while let Ok(jobs) = todo.recv() {
-        let mut outputs = Outputs::new();
-        let mut since = Instant::now();
-        for job in jobs {
-            outputs.push(match job {
-                Job::Restore { slot, body } => {
-                    application = restore(&application, objects, slot, &body)?;
-                    Output::Restored { slot }
-                }
-                job => carry_out(&mut application, job).map_err(|fault| fault.to_string())?,
-            });
-            if since.elapsed() >= APPLICATION_OUTPUT_WAIT_MAX {
-                // The driver that is gone wants nothing more.
-                let _ = done.send(std::mem::take(&mut outputs));
-                since = Instant::now();
+fn run(todo: &mpsc::Receiver<Errand>, done: &tokio_mpsc::UnboundedSender<Done>) -> Result<(), String> {
+    let mut machine: Option<Box<dyn Carry>> = None;
+    while let Ok(errand) = todo.recv() {
+        // The driver that is gone wants nothing more.
+        let _ = match errand {
+            Errand::Take(taken) => {
+                machine = Some(taken);
+                Ok(())
             }
-        }
-        if !outputs.is_empty() {
-            let _ = done.send(outputs);
-        }
+            Errand::Return => done.send(Done::Returned(machine.take().expect("it is returned once"))),
+            Errand::Jobs(jobs) => carry_out_all(machine.as_deref_mut().expect("it came before"), jobs, done)?,
+        };
     }
     Ok(())
 }
 
-fn restore<O: Objects>(
-    before: &Application<O>,
-    objects: &dyn Fn() -> Result<O, String>,
-    slot: Slot,
-    body: &[u8],
-) -> Result<Application<O>, String> {
-    let refused = |why: &dyn std::fmt::Display| format!("the snapshot of slot {slot} can't be taken over: {why}");
-    Application::restore(before.cluster(), objects()?, body).map_err(|error| refused(&error))
+type Sent = Result<(), tokio_mpsc::error::SendError<Done>>;
+
+fn carry_out_all(
+    machine: &mut dyn Carry,
+    jobs: Vec<Job>,
+    done: &tokio_mpsc::UnboundedSender<Done>,
+) -> Result<Sent, String> {
+    let mut outputs = Outputs::new();
+    let mut since = Instant::now();
+    for job in jobs {
+        outputs.push(machine.carry_out(job)?);
+        if since.elapsed() >= APPLICATION_OUTPUT_WAIT_MAX {
+            let _ = done.send(Done::Outputs(mem::take(&mut outputs)));
+            since = Instant::now();
+        }
+    }
+    Ok(if outputs.is_empty() { Ok(()) } else { done.send(Done::Outputs(outputs)) })
 }
 
-fn carry_out<O: Objects>(application: &mut Application<O>, job: Job) -> Result<Output, HostFault> {
-    Ok(match job {
-        Job::Apply { slot, batch, replies } => Output::Applied(application.apply(slot, &batch, replies)?),
-        Job::Query(query) => Output::Respond { client: query.client, response: application.query(query)? },
-        Job::Describe { client, request, name } => {
-            Output::Respond { client, response: application.describe(request, name.as_deref()) }
-        }
-        Job::Snapshot(checkpoint) => Output::Snapshot { checkpoint, body: application.snapshot()?.into() },
-        Job::Restore { .. } => unreachable!("restoring makes another application"),
-    })
+impl<O, F> Carry for Machine<O, F>
+where
+    O: Objects + Send,
+    F: Fn() -> Result<O, String> + Send,
+{
+    fn carry_out(&mut self, job: Job) -> Result<Output, String> {
+        let application = &mut self.application;
+        Ok(match job {
+            Job::Apply { slot, batch, replies } => {
+                Output::Applied(application.apply(slot, &batch, replies).map_err(|fault| fault.to_string())?)
+            }
+            Job::Query(query) => Output::Respond {
+                client: query.client,
+                response: application.query(query).map_err(|fault| fault.to_string())?,
+            },
+            Job::Describe { client, request, name } => {
+                Output::Respond { client, response: application.describe(request, name.as_deref()) }
+            }
+            Job::Snapshot(checkpoint) => {
+                let body = application.snapshot().map_err(|fault| fault.to_string())?.into();
+                Output::Snapshot { checkpoint, body }
+            }
+            Job::Restore { slot, body } => {
+                let restored = Application::restore(application.cluster(), (self.objects)()?, &body);
+                self.application =
+                    restored.map_err(|error| format!("the snapshot of slot {slot} can't be taken over: {error}"))?;
+                Output::Restored { slot }
+            }
+        })
+    }
 }
 
 #[cfg(test)]
@@ -195,7 +373,7 @@ mod tests {
 
     use concoord_executor::Executor;
     use concoord_wire::value::Batch;
-    use concoord_wire::{ClusterId, codec};
+    use concoord_wire::{ClusterId, Timestamp, codec};
     use tokio::time::timeout;
 
     use super::*;
@@ -233,6 +411,81 @@ mod tests {
             }
         }
         assert_eq!(slots, [Slot(1), Slot(4)]);
+    }
+
+    /// A machine that takes long for some slots and says on which thread each was done.
+    struct Slow {
+        slots: Vec<u64>,
+        threads: std::sync::mpsc::Sender<bool>,
+    }
+
+    impl Carry for Slow {
+        fn carry_out(&mut self, job: Job) -> Result<Output, String> {
+            let Job::Apply { slot, .. } = job else { return Err("only slots here".into()) };
+            if self.slots.contains(&slot.0) {
+                thread::sleep(2 * HERE_TIME_MAX);
+            }
+            let there = thread::current().name() == Some("concoord-apply");
+            self.threads.send(!there).expect("the test listens");
+            Ok(Output::Applied(Applied { slot, stamp: Timestamp(0), replies: Vec::new(), loaded: Vec::new() }))
+        }
+    }
+
+    /// Hands over one slot after another and waits for each; gives which of them were done on this thread.
+    async fn done_here(applying: &mut Applying, done: &mpsc::Receiver<bool>, slots: std::ops::Range<u64>) -> Vec<u64> {
+        let mut here = Vec::new();
+        for slot in slots {
+            applying.gather(apply(slot, Vec::new()));
+            applying.hand_over();
+            let outputs = next(applying).await.expect("all is well");
+            assert!(matches!(&outputs[..], [Output::Applied(applied)] if applied.slot == Slot(slot)), "{outputs:?}");
+            if done.recv().expect("it was done") {
+                here.push(slot);
+            }
+        }
+        here
+    }
+
+    #[tokio::test]
+    async fn short_calls_come_over_and_long_or_large_ones_go_back() {
+        let (threads, done) = mpsc::channel();
+        let (first, wanted) = (1, HERE_AFTER_BURSTS as u64);
+        // Some time after it came over.
+        let slow = first + wanted + 10;
+        let mut applying = Applying::start_with(Box::new(Slow { slots: vec![slow], threads })).expect("a thread");
+
+        let here = done_here(&mut applying, &done, first..slow).await;
+        assert_eq!(here, (first + wanted..slow).collect::<Vec<_>>(), "after {wanted} small bursts");
+        let again = slow + 1;
+        let here = done_here(&mut applying, &done, slow..again + 2 * wanted + 5).await;
+        let expected = std::iter::once(slow).chain(again + 2 * wanted..again + 2 * wanted + 5).collect::<Vec<_>>();
+        assert_eq!(here, expected, "the slow one itself, and others after twice as many");
+
+        let large = again + 2 * wanted + 5;
+        applying.gather(apply(large, vec![0; HERE_BYTES_MAX + 1]));
+        applying.hand_over();
+        next(&mut applying).await.expect("all is well");
+        assert!(!done.recv().expect("it was done"), "a large one is done there");
+        assert_eq!(applying.backlog, 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_handed_over_while_it_comes_waits_and_keeps_its_order() {
+        let (threads, _done) = mpsc::channel();
+        let mut applying = Applying::start_with(Box::new(Slow { slots: vec![], threads })).expect("a thread");
+        applying.small_bursts = HERE_AFTER_BURSTS;
+        let mut slots = Vec::new();
+        for slot in 1..=20 {
+            applying.gather(apply(slot, Vec::new()));
+            applying.hand_over();
+        }
+        while applying.backlog > 0 {
+            for output in next(&mut applying).await.expect("all is well") {
+                let Output::Applied(applied) = output else { panic!("only slots here") };
+                slots.push(applied.slot.0);
+            }
+        }
+        assert_eq!(slots, (1..=20).collect::<Vec<_>>());
     }
 
     #[tokio::test]

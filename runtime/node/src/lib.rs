@@ -68,6 +68,7 @@ mod store;
 pub use driver::Exit;
 pub use error::{BootstrapFailure, BootstrapReason, NodeError};
 pub use home::is_lived_in;
+pub use limits::STACK_BYTES;
 pub use options::{BOOT_WAIT, ObjectSource, Options, Ready, Storage};
 pub use plugin::{Publishing, ViewPlugin};
 pub use restore::{RestoreError, Restored, restore};

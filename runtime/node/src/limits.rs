@@ -17,8 +17,18 @@ pub(crate) const DRIVER_BURST_EVENTS_MAX: usize = 256;
 pub(crate) const APPLICATION_BACKLOG_JOBS_MAX: usize = 8192;
 /// How long the application gathers outputs while it is busy before it hands them over.
 pub(crate) const APPLICATION_OUTPUT_WAIT_MAX: Duration = Duration::from_micros(200);
-/// Stack of the application's thread: objects run on it.
-pub(crate) const APPLICATION_STACK_BYTES: usize = 8 << 20;
+/// Jobs under way, and bytes of one, up to which they may be done on the driver's own thread.
+pub(crate) const HERE_JOBS_MAX: usize = 4;
+/// See [`HERE_JOBS_MAX`].
+pub(crate) const HERE_BYTES_MAX: usize = 1024;
+/// Small bursts in a row after which the application comes over to the driver's thread.
+pub(crate) const HERE_AFTER_BURSTS: usize = 32;
+/// What [`HERE_AFTER_BURSTS`] grows to, doubled each time that a burst took longer than [`HERE_TIME_MAX`].
+pub(crate) const HERE_AFTER_BURSTS_MAX: usize = 1 << 16;
+/// How long a burst may take on the driver's thread: a small part of the time between two heartbeats.
+pub(crate) const HERE_TIME_MAX: Duration = Duration::from_millis(2);
+/// Stack of a thread that objects run on.
+pub const STACK_BYTES: usize = 8 << 20;
 
 /// Client connections open at a time.
 pub(crate) const CLIENTS_MAX: usize = 4096;

@@ -39,7 +39,8 @@ use crate::store::Store;
 /// Runs a replica until `stop` is done, and hands leadership over before it ends.
 ///
 /// Everything but the application and the view plugins' own work runs on the calling task's tokio runtime: best one of
-/// a single thread, made for this alone, because a call then changes threads only to be applied.
+/// a single thread, made for this alone, because a call then changes threads only to be applied. Short calls run on it
+/// too, so it needs [`STACK_BYTES`](crate::STACK_BYTES) of stack.
 ///
 /// # Errors
 /// [`NodeError`] when it can't start, or can't go on.

@@ -158,8 +158,15 @@ fn call_errors() -> Vec<CallError> {
 
 fn roster() -> Roster {
     let roles = variants!(Role: Replica, Learner, Witness; vec![Role::Replica, Role::Learner, Role::Witness]);
-    let member =
-        |role| RosterMember { id: NODE, address: v6(), role, services: Services(u32::MAX), live: true, silent: true, full: true };
+    let member = |role| RosterMember {
+        id: NODE,
+        address: v6(),
+        role,
+        services: Services(u32::MAX),
+        live: true,
+        silent: true,
+        full: true,
+    };
     Roster {
         cluster: CLUSTER,
         view: ViewId(300),
