@@ -137,6 +137,8 @@ mod switched {
         WallClockStamp,
         /// A leader answers reads without asking whether it still leads.
         ReadWithoutRound,
+        /// A read at the leader joins a round that was sent before it arrived.
+        ReadJoinsSentRound,
         /// A follower answers linearizable reads from what it has.
         FollowerReadsAtOnce,
         /// A follower answers a read before it has decided up to the index that the leader gave.
@@ -149,6 +151,8 @@ mod switched {
         UnknownIgnored,
         /// The log is truncated when a snapshot is begun, not when it is durable.
         TruncatedBeforeSnapshot,
+        /// A witness truncates its log below a snapshot that another replica has.
+        WitnessTruncatesOnOffer,
         /// A snapshot says that it holds one slot more than it does.
         SnapshotSlotTooHigh,
         /// A snapshot says that it holds one slot less than it does.

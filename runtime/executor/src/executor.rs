@@ -115,6 +115,8 @@ impl Objects for Executor {
             Err(_) => {
                 instance.undo(code)?;
                 noted.run_again(instance)?;
+                // So that no update runs again twice, however many fail after it.
+                noted.keep(instance)?;
             }
         }
         outcome
@@ -122,11 +124,8 @@ impl Objects for Executor {
 
     fn query(&mut self, object: ObjectId, invocation: &Invocation<'_>, arguments: &[u8]) -> Result<Outcome, Fault> {
         let (Object { code, instance, noted }, input) = self.prepare(object, invocation)?;
-        // Queries come in runs: each is to be undone alone.
-        if !noted.is_empty() {
-            instance.keep()?;
-            noted.clear();
-        }
+        // Each is to be undone alone.
+        noted.keep(instance)?;
         let outcome = instance.run(input, arguments);
         instance.undo(code)?;
         outcome

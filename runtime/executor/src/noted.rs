@@ -48,11 +48,19 @@ impl Noted {
         true
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+    /// Empties the undo log if it holds any of them.
+    ///
+    /// # Errors
+    /// As [`Instance::keep`].
+    pub(crate) fn keep(&mut self, instance: &mut Instance) -> Result<(), Fault> {
+        if self.ends.is_empty() {
+            return Ok(());
+        }
+        self.clear();
+        instance.keep()
     }
 
-    pub(crate) fn clear(&mut self) {
+    fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
     }

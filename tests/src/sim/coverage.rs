@@ -27,6 +27,10 @@ pub enum Kind {
     ClientCut,
     /// A link that held everything for a while and then delivered it.
     Clog,
+    /// A leader whose words come late while it still hears the others for as long as it may lead.
+    LateLeader,
+    /// A leader whose words come late from the moment on at which it knows its seal as decided.
+    LateSeal,
     /// A spell of loss, duplication and long delay.
     BadNetwork,
     /// A process that stood still.
@@ -92,7 +96,7 @@ pub enum Kind {
 }
 
 /// All kinds, with the words for them.
-const KINDS: [(Kind, &str); 43] = [
+const KINDS: [(Kind, &str); 45] = [
     (Kind::Crash, "crashes"),
     (Kind::Blackout, "blackouts"),
     (Kind::Kill, "kills"),
@@ -105,6 +109,8 @@ const KINDS: [(Kind, &str); 43] = [
     (Kind::Chain, "chains"),
     (Kind::ClientCut, "client cuts"),
     (Kind::Clog, "clogs"),
+    (Kind::LateLeader, "leaders heard late"),
+    (Kind::LateSeal, "seals heard of late"),
     (Kind::BadNetwork, "bad networks"),
     (Kind::Pause, "pauses"),
     (Kind::SlowDisk, "slow disks"),

@@ -23,13 +23,18 @@ impl World {
         let life = process.life;
         let flushes = !matches!(input, Input::Flush);
         let mut effects = Vec::new();
+        let led = process.replica.is_leader().then(|| process.replica.view().id);
         process.replica.step(now, input, &mut effects);
+        let sealed = led.is_some_and(|view| view < process.replica.view().id);
         let at_once = self.chance.percent(70);
         if flushes && at_once {
             process.replica.step(now, Input::Flush, &mut effects);
         } else if flushes {
             let delay = self.chance.between(1, 500);
             self.schedule(delay, Event::Flush { node: id, life });
+        }
+        if sealed {
+            self.on_seal(id);
         }
         self.carry_out(id, effects);
         self.commit(id);

@@ -74,12 +74,13 @@ impl World {
     }
 
     fn inject_into(&mut self, victim: NodeId, running: &[NodeId]) {
-        match self.chance.between(0, 22) {
+        match self.chance.between(0, 23) {
             0 | 1 => self.lose_power(victim),
             18 => self.kill_process(victim),
             19 => self.damage_disk(victim),
             20 => self.break_disk(victim),
             21 => self.black_out(running),
+            23 => self.make_late(running, victim),
             2 => self.lose_disk(victim),
             3 | 4 => self.partition(running),
             5 => self.cut_link(running, victim),

@@ -106,6 +106,42 @@ impl World {
         }
     }
 
+    /// What a replica hears comes late, and soon what it says comes even later: if it leads, others elect one of them, while
+    /// it gets confirmations of what it had asked before.
+    pub(super) fn make_late(&mut self, running: &[NodeId], victim: NodeId) {
+        self.faults.coverage.count(Kind::LateLeader);
+        let hears_us = self.now_us + self.chance.between(50_000, 195_000);
+        for other in running.iter().filter(|other| **other != victim) {
+            self.network.clog(Place::Node(*other), Place::Node(victim), hears_us);
+        }
+        let delay = self.chance.between(0, 30_000);
+        self.schedule(delay, Event::Mute { node: victim });
+    }
+
+    /// The second part of making a replica late.
+    pub(super) fn on_mute(&mut self, node: NodeId) {
+        if !self.is_healing() {
+            let heard_us = self.now_us + self.chance.between(150_000, 600_000);
+            self.hold_back(node, heard_us);
+        }
+    }
+
+    fn hold_back(&mut self, node: NodeId, heard_us: u64) {
+        for other in self.running().into_iter().filter(|other| *other != node) {
+            self.network.clog(Place::Node(node), Place::Node(other), heard_us);
+        }
+    }
+
+    /// A leader's seal is decided. Perhaps the others hear of it from one another before they hear of it from the leader.
+    pub(super) fn on_seal(&mut self, leader: NodeId) {
+        if self.is_healing() || !self.chance.percent(25) {
+            return;
+        }
+        self.faults.coverage.count(Kind::LateSeal);
+        let heard_us = self.now_us + self.chance.between(100_000, 600_000);
+        self.hold_back(leader, heard_us);
+    }
+
     /// A client loses its way to some replicas, or its way back.
     pub(super) fn cut_client(&mut self, running: &[NodeId]) {
         self.faults.coverage.count(Kind::ClientCut);

@@ -65,6 +65,7 @@ pub(super) enum Event {
     GiveUp { node: NodeId, life: u64 },
     Fault,
     Constrain { leader: NodeId, hub: NodeId },
+    Mute { node: NodeId },
 }
 
 /// A whole cluster, its clients, and the network between them.
@@ -246,6 +247,7 @@ impl World {
             }
             Event::Fault => self.on_fault(),
             Event::Constrain { leader, hub } => self.on_constrain(leader, hub),
+            Event::Mute { node } => self.on_mute(node),
         }
     }
 
@@ -267,6 +269,7 @@ impl World {
             Event::Fault => (13, 0, 0),
             Event::Constrain { leader, hub } => (14, leader.0, hub.0),
             Event::ClientGone { over } => (15, over.0, 0),
+            Event::Mute { node } => (16, node.0, 0),
         };
         for word in [self.now_us, kind, a, b] {
             self.trace_hash = (self.trace_hash ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(17);

@@ -188,7 +188,13 @@ impl Election {
 
 impl Replica {
     pub(super) fn on_tick(&mut self) {
-        self.election.now_us = self.now.monotonic_us;
+        let now_us = self.now.monotonic_us;
+        self.election.now_us = now_us;
+        // It stood still, and so did its ears.
+        if now_us > self.ticked_us + self.timing.election_max_us {
+            self.listens_since_us = now_us;
+        }
+        self.ticked_us = now_us;
         if self.stopped {
             self.election.next_heartbeat_us = u64::MAX;
             return;

@@ -13,8 +13,10 @@ use crate::mutated;
 /// Where a lagging replica asks, and when it asked last.
 #[derive(Debug)]
 pub(super) struct CatchUp {
-    /// Members to ask while this replica is in no view that it knows.
+    /// Members to ask while nobody speaks to this replica by himself.
     contacts: Vec<NodeId>,
+    /// How many of them were asked so far.
+    turns: usize,
     /// What was asked last and not answered.
     asked: Option<Asked>,
     /// Since when no question was answered, if one was asked.
@@ -29,7 +31,7 @@ struct Asked {
 
 impl CatchUp {
     pub(super) fn new(contacts: Vec<NodeId>) -> CatchUp {
-        CatchUp { contacts, asked: None, unanswered_since_us: None }
+        CatchUp { contacts, turns: 0, asked: None, unanswered_since_us: None }
     }
 }
 
@@ -88,15 +90,20 @@ impl Replica {
         self.send_as_known(peer, Message::Fetch { from: self.log.decided().next() });
     }
 
-    /// A replica that is in no view it knows asks its contacts, one after another.
+    /// A replica that is in no view it knows asks whom it knows of, one after another. So does a learner that hears no
+    /// leader: it may have been evicted while it was down, and whoever is in the view by now does not speak to it.
     pub(super) fn ask_contacts(&mut self) {
-        let lost = !self.view.members.contains_key(&self.node);
-        if lost && !self.awaits_entries() && !self.catch_up.contacts.is_empty() {
-            self.catch_up.contacts.rotate_left(1);
-            let contact = self.catch_up.contacts[0];
-            if contact != self.node {
-                self.fetch_from(contact);
-            }
+        let outside = !self.view.members.contains_key(&self.node);
+        let unheard = !self.view.is_voter(self.node) && self.leader().is_none();
+        if !(outside || unheard) || self.awaits_entries() {
+            return;
+        }
+        let mut known = self.catch_up.contacts.clone();
+        known.extend(self.other_voters());
+        known.retain(|contact| *contact != self.node);
+        self.catch_up.turns += 1;
+        if let Some(contact) = known.get(self.catch_up.turns % known.len().max(1)) {
+            self.fetch_from(*contact);
         }
     }
 

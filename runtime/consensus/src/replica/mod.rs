@@ -144,7 +144,9 @@ pub struct Replica {
     policy: Policy,
     random: Random,
     now: Time,
-    started_us: u64,
+    /// Since when this replica has been listening without standing still.
+    listens_since_us: u64,
+    ticked_us: u64,
 
     // What must survive a restart; every change is persisted.
     promised: Ballot,
@@ -216,7 +218,8 @@ impl Replica {
             policy: config.policy,
             random,
             now,
-            started_us: now.monotonic_us,
+            listens_since_us: now.monotonic_us,
+            ticked_us: now.monotonic_us,
             promised: Ballot::ZERO,
             log: Log::above(base.slot),
             view: base.view,

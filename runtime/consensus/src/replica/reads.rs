@@ -113,6 +113,11 @@ impl Replica {
         if mutated!(FollowerReadsAtOnce) && !self.is_leader() {
             return self.answer_read(read);
         }
+        if mutated!(ReadJoinsSentRound)
+            && let Some(sent) = self.reads.rounds.back_mut()
+        {
+            return sent.reads.push(read);
+        }
         self.reads.waiting.push(read);
     }
 

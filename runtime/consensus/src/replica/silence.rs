@@ -40,7 +40,7 @@ impl Replica {
 
     /// For how long this replica has listened to a member and heard nothing.
     fn unheard_us(&self, member: NodeId) -> u64 {
-        let since = self.election.heard_at(member).unwrap_or(0).max(self.started_us);
+        let since = self.election.heard_at(member).unwrap_or(0).max(self.listens_since_us);
         // A learner speaks only when it is spoken to, and who does not lead may not be known to it.
         let since = since.max(self.election.led_since_us());
         self.now.monotonic_us.saturating_sub(since)

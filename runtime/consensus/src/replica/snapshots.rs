@@ -166,6 +166,11 @@ impl Replica {
         if slot <= wanted || total == 0 {
             return;
         }
+        if mutated!(WitnessTruncatesOnOffer) && self.policy.witness {
+            let upto = slot.min(self.log.decided());
+            self.log.truncate(upto);
+            return self.effects.push(Effect::Truncate { upto });
+        }
         let now_us = self.now.monotonic_us;
         if let Some(incoming) = &self.snapshots.incoming {
             // From the one that is asked, another offer means that the snapshot is gone.
