@@ -189,9 +189,12 @@ fn a_leader_with_a_full_disk_hands_over_says_so_and_is_back_when_there_is_room()
     assert_eq!(replica.ended(), None, "it goes on");
     let log = replica.log_since_start();
     assert!(log.contains(DiskError::Full.text()), "it says so: {log}");
-    let health = concoord(&["health", "-c", &other.to_string()]);
-    assert_eq!(health.code, Some(1), "{health:?}");
-    assert!(health.stdout.contains(&format!("at {leader} is full")), "others say so too: {}", health.stdout);
+    // The others hear of it with its next heartbeat.
+    wait_for("others to say so too", || {
+        let health = concoord(&["health", "-c", &other.to_string()]);
+        let says = health.stdout.contains(&format!("at {leader} is full"));
+        if health.code == Some(1) && says { Ok(()) } else { Err(format!("{health:?}")) }
+    });
     load.check(&lab.cluster.addresses());
     lab.disk(leader).disarm();
     let goal = load.acknowledged() + INCREMENTS_AFTER;
