@@ -1,10 +1,9 @@
 //! One UDP socket, from which connections are dialed and on which they are accepted.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use quinn::TokioRuntime;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -97,12 +96,6 @@ impl Dialing {
     }
 }
 
-/// A QUIC endpoint on a socket of its own; with a server's configuration it accepts.
-fn bind(address: SocketAddr, server: Option<quinn::ServerConfig>) -> io::Result<quinn::Endpoint> {
-    let socket = UdpSocket::bind(address)?;
-    quinn::Endpoint::new(quic::endpoint_config(), server, socket, Arc::new(TokioRuntime))
-}
-
 impl Endpoint {
     /// An endpoint that accepts at `listen` (port 0: the system picks one) and dials from there, with a certificate
     /// made for it. Must be called within a tokio runtime.
@@ -111,7 +104,7 @@ impl Endpoint {
     /// [`BindError`].
     pub fn server(listen: SocketAddr) -> Result<Endpoint, BindError> {
         let config = quic::server_config().map_err(|reason| BindError::Tls { reason })?;
-        let quic = bind(listen, Some(config)).map_err(|source| BindError::new(listen, source))?;
+        let quic = quinn::Endpoint::server(config, listen).map_err(|source| BindError::new(listen, source))?;
         Endpoint::new(quic, listen)
     }
 
@@ -123,7 +116,9 @@ impl Endpoint {
     pub fn client() -> Result<Endpoint, BindError> {
         let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
         let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let quic = bind(both, None).or_else(|_| bind(v4, None)).map_err(|source| BindError::new(v4, source))?;
+        let quic = quinn::Endpoint::client(both)
+            .or_else(|_| quinn::Endpoint::client(v4))
+            .map_err(|source| BindError::new(v4, source))?;
         Endpoint::new(quic, v4)
     }
 

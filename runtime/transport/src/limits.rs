@@ -44,9 +44,3 @@ pub(crate) const CLIENT_WINDOW_BYTES: u32 = 4 << 20;
 pub(crate) const PEER_WINDOW_BYTES: u32 = 16 << 20;
 /// Bytes sent and not yet acknowledged.
 pub(crate) const SEND_WINDOW_BYTES: u64 = 16 << 20;
-/// Bytes of the largest datagram, if the network takes it: a frame of 9,000 bytes less the headers of IPv6 and UDP, as on
-/// networks with jumbo frames. Each packet costs both ends some microseconds, whatever its size.
-pub(crate) const PAYLOAD_BYTES_MAX: u16 = 9_000 - 48;
-/// Packets that an end may leave unacknowledged while it has nothing to say itself, for up to 25 ms: replies acknowledge what
-/// they reply to.
-pub(crate) const PACKETS_UNACKNOWLEDGED_MAX: u32 = 8;

@@ -5,14 +5,11 @@ use std::time::Duration;
 
 use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{
-    AckFrequencyConfig, ConnectionError, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt,
-};
+use quinn::{ConnectionError, IdleTimeout, TransportConfig, VarInt};
 
 use crate::limits::{
     CLIENT_IDLE_TIMEOUT, CLIENT_KEEP_ALIVE, CLIENT_WINDOW_BYTES, HANDSHAKES_MAX, INITIAL_RTT, INITIAL_WINDOW_BYTES,
-    PACKETS_UNACKNOWLEDGED_MAX, PAYLOAD_BYTES_MAX, PEER_IDLE_TIMEOUT, PEER_KEEP_ALIVE, PEER_WINDOW_BYTES,
-    SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
+    PEER_IDLE_TIMEOUT, PEER_KEEP_ALIVE, PEER_WINDOW_BYTES, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
 };
 use crate::role::Role;
 use crate::trust;
@@ -71,25 +68,12 @@ pub(crate) fn accept_as(role: Role, quic: &quinn::Connection) {
     }
 }
 
-/// What every socket of ours takes in.
-pub(crate) fn endpoint_config() -> EndpointConfig {
-    let mut config = EndpointConfig::default();
-    config.max_udp_payload_size(PAYLOAD_BYTES_MAX).expect("it is more than QUIC asks for");
-    config
-}
-
 /// What both ends have in common.
 fn transport() -> TransportConfig {
     let mut cubic = CubicConfig::default();
     cubic.initial_window(INITIAL_WINDOW_BYTES);
-    let mut mtu = MtuDiscoveryConfig::default();
-    mtu.upper_bound(PAYLOAD_BYTES_MAX);
-    let mut acks = AckFrequencyConfig::default();
-    acks.ack_eliciting_threshold(VarInt::from_u32(PACKETS_UNACKNOWLEDGED_MAX));
     let mut transport = TransportConfig::default();
     transport
-        .mtu_discovery_config(Some(mtu))
-        .ack_frequency_config(Some(acks))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
