@@ -57,7 +57,7 @@ const KNOWN: &[(Mutant, u64)] = &[
     (Mutant::PromiseOmitsAccepted, 40),
     (Mutant::IgnoresAccepted, 1),
     (Mutant::LowestBallotWins, 712),
-    (Mutant::LeadsBehind, 84),
+    (Mutant::LeadsBehind, 70),
     (Mutant::BallotUsedTwice, 690),
     (Mutant::HandedOverWithoutPromises, 4),
     (Mutant::WitnessLeads, 31),

@@ -162,8 +162,6 @@ impl World {
             Event::Deliver { message: Message::Promise { accepted, .. }, .. } => {
                 accepted.iter().any(|entry| changes(entry.slot, &entry.value))
             }
-            // Its sender may have started again since, and the leader will take it out all the same.
-            Event::Deliver { message: Message::Leave, .. } => true,
             _ => false,
         };
         self.nodes.values().any(|node| {
@@ -215,9 +213,7 @@ impl World {
     fn stop(&mut self, victim: NodeId) {
         let damaged = self.newest_view.members.keys().any(|id| self.is_damaged(*id));
         let whole = self.lost_members() == 0 && !damaged;
-        // Who stands still hears nobody, and would be stopped in the liveness phase only, when its time is up.
-        let hears = self.nodes[&victim].paused_until_us <= self.now_us;
-        if hears && self.newest_view.voters().count() >= 3 && whole && !self.view_changes() {
+        if self.newest_view.voters().count() >= 3 && whole && !self.view_changes() {
             let how = if self.chance.percent(50) { Stop::ForGood } else { Stop::ToRestart };
             let restarts = how == Stop::ToRestart && !self.nodes[&victim].is_volatile();
             let (how, kind) =
