@@ -13,8 +13,7 @@ use crate::{duration, print};
 /// Say whether a cluster works, by exit code: 0 if all is well
 ///
 /// Healthy is a cluster with a leader that answers a linearizable request and hears every member, none of them with a
-/// full disk. Else the exit code is
-/// 1, and each thing that is amiss is printed on a line of its own.
+/// full disk. Else the exit code is 1, and each thing that is amiss is printed on a line of its own.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]
