@@ -83,7 +83,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration::parse)]
     silent_after: Duration,
 
-    /// How long a member is silent before it is taken out of the view, or never
+    /// How long a member is unheard before it is taken out of the view, or never
     #[arg(long, value_name = "TIME|never", default_value = "30s", value_parser = evict_after)]
     evict_after: EvictAfter,
 

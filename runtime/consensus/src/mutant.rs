@@ -147,6 +147,10 @@ mod switched {
         ReadsBeforeFirstSlot,
         /// A value that is learned from a peer is not written down.
         LearnedNotPersisted,
+        /// What a loss on disk hides is not written down again where it is learned to be the same.
+        HiddenNotPersisted,
+        /// A mark of what is decided that a loss on disk has made useless is not written down again.
+        DecidedNotPersistedAgain,
         /// A replica that starts again takes what its disk lost for what it never accepted.
         UnknownIgnored,
         /// The log is truncated when a snapshot is begun, not when it is durable.

@@ -19,7 +19,7 @@ use crate::trust::SERVER_NAME;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
     /// Nothing, or too little, came back.
-    #[error("no answer within {after:?}")]
+    #[error("no answer within {}ms", after.as_millis())]
     TimedOut {
         /// How long was waited.
         after: Duration,

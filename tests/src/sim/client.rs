@@ -36,6 +36,8 @@ pub struct Client {
     session: Session,
     /// The opening or closing of the session, while it is not answered.
     control: Option<Due>,
+    /// How often either was sent.
+    control_sent: usize,
     /// Updates without an answer, by sequence.
     calls: BTreeMap<u64, Call>,
     /// The answer to each update of the session, by sequence from 1.
@@ -87,6 +89,7 @@ impl Client {
             number,
             session: Session::Opening { nonce: nonce_of(nonce, number) },
             control: None,
+            control_sent: 0,
             calls: BTreeMap::new(),
             answers: Vec::new(),
             floor: 0,
@@ -102,6 +105,19 @@ impl Client {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.is_done && self.calls.is_empty() && self.control.is_none() && self.questions.len() == 0
+    }
+
+    /// What it waits for, for a run that got stuck.
+    #[must_use]
+    pub fn waits_for(&self) -> String {
+        let Client { number, session, control, calls, .. } = self;
+        let operations = calls.iter().map(|(sequence, call)| (sequence, call.operation)).collect::<Vec<_>>();
+        format!(
+            "client {number} at {} has {session:?} (asks: {}), calls {operations:?} and {:?}",
+            self.line.address(),
+            control.is_some(),
+            self.questions
+        )
     }
 
     /// When it acts next.
@@ -180,11 +196,16 @@ impl Client {
     /// Opens the session, or closes it and asks whether it is gone.
     fn send_control(&mut self, at: &mut Surroundings<'_>) {
         self.control = Some(Due::sent(at));
+        self.control_sent += 1;
         match self.session {
             Session::Opening { nonce } => self.line.send(Request::OpenSession { nonce }, at),
             Session::Open { .. } => self.control = None,
             Session::Closing { id } => {
-                self.line.send(Request::CloseSession { session: id }, at);
+                // A closing that overtakes the question takes away who is to be told, so each replica hears the question
+                // alone every other time.
+                if (self.control_sent / at.addresses).is_multiple_of(2) {
+                    self.line.send(Request::CloseSession { session: id }, at);
+                }
                 self.line.send(Request::KeepAlive { session: id }, at);
             }
         }

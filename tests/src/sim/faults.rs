@@ -11,7 +11,7 @@ use concoord_node::disk::{Directory as _, Fault, FaultKind, SECTOR_BYTES};
 
 use super::clock::RATE_TRUE_PPM;
 pub use super::coverage::{Coverage, Kind};
-use super::node::Stop;
+use super::node::{Process, Stop};
 use super::random::Chance;
 use super::world::{Event, World};
 
@@ -141,10 +141,10 @@ impl World {
         spare && settled && view.is_voter(victim)
     }
 
-    /// Whether a node lost something of what it accepted, and was not repaired.
+    /// Whether a node lost something of what it accepted, and was not repaired on its disk.
     pub(super) fn is_damaged(&self, id: NodeId) -> bool {
         let node = &self.nodes[&id];
-        node.process.as_ref().map_or(node.is_damaged, |process| !process.replica.unknown().is_empty())
+        node.process.as_ref().map_or(node.is_damaged, Process::is_damaged)
     }
 
     /// Members of the newest view whose disk is lost.
@@ -162,6 +162,8 @@ impl World {
             Event::Deliver { message: Message::Promise { accepted, .. }, .. } => {
                 accepted.iter().any(|entry| changes(entry.slot, &entry.value))
             }
+            // Its sender may have started again since, and the leader will take it out all the same.
+            Event::Deliver { message: Message::Leave, .. } => true,
             _ => false,
         };
         self.nodes.values().any(|node| {
@@ -169,7 +171,13 @@ impl World {
             let accepted = node.process.as_ref().map_or(node.may_change_view, |process| {
                 process.replica.undecided().iter().any(|entry| changes(entry.slot, &entry.value))
             });
-            node.stopping.is_some() || elsewhere || !node.gone && accepted
+            // Whoever is marked as silent may be evicted at any moment, though only one way of it is cut.
+            let evicted = self.timing.evict_us.is_some()
+                && node
+                    .process
+                    .as_ref()
+                    .is_some_and(|process| process.replica.view().members.values().any(|member| member.silent));
+            node.stopping.is_some() || elsewhere || evicted || !node.gone && accepted
         }) || self.queue.events().any(in_message)
     }
 
@@ -213,7 +221,9 @@ impl World {
     fn stop(&mut self, victim: NodeId) {
         let damaged = self.newest_view.members.keys().any(|id| self.is_damaged(*id));
         let whole = self.lost_members() == 0 && !damaged;
-        if self.newest_view.voters().count() >= 3 && whole && !self.view_changes() {
+        // Who stands still hears nobody, and would be stopped in the liveness phase only, when its time is up.
+        let hears = self.nodes[&victim].paused_until_us <= self.now_us;
+        if hears && self.newest_view.voters().count() >= 3 && whole && !self.view_changes() {
             let how = if self.chance.percent(50) { Stop::ForGood } else { Stop::ToRestart };
             let restarts = how == Stop::ToRestart && !self.nodes[&victim].is_volatile();
             let (how, kind) =
@@ -259,6 +269,7 @@ impl World {
         let node = self.nodes.get_mut(&victim).expect("a known node");
         // Until it has started again, and perhaps refused what it finds, it counts as damaged.
         (node.was_damaged, node.is_damaged) = (true, true);
+        node.wrote_decided = Slot(0);
         let disk = self.nodes[&victim].disk.clone();
         let names: Vec<String> = disk.list().expect("a disk in memory").into_iter().collect();
         let kept = ["log-", "snapshot-", "mark", "identity"];

@@ -29,6 +29,11 @@ impl Line {
         Line { client, address, connection: None, heard_us: 0, redirects: 0, useless: false }
     }
 
+    /// Where it leads.
+    pub(super) fn address(&self) -> usize {
+        self.address
+    }
+
     /// Sends over the current connection, or a first one.
     pub(super) fn send(&mut self, request: Request, at: &mut Surroundings<'_>) {
         let connection = match self.connection {

@@ -138,12 +138,16 @@ impl World {
         let process = node.process.as_ref().expect("it runs");
         let promised = process.durable_ballot;
         let damaged = node.is_damaged && !node.was_damaged;
+        let (decided, wrote) = (process.replica.decided(), node.wrote_decided);
         if let Err(violation) = self.checks.keeps_its_word(id, promised, &process.replica) {
             self.violation.get_or_insert(violation);
         }
         self.check_promise(id, promised);
         if damaged {
             self.note_violation(format!("{id:?} finds damage that nobody did"));
+        }
+        if decided < wrote {
+            self.note_violation(format!("{id:?} had written that {wrote} is decided and starts again at {decided}"));
         }
         self.say(|| format!("{id:?} starts, having promised {promised}"));
         self.compared.remove(&id);

@@ -54,6 +54,9 @@ pub struct Node {
     pub is_damaged: bool,
     /// Whether its disk was ever damaged on purpose.
     pub was_damaged: bool,
+    /// While it is down: up to where its disk says that slots are decided. Nothing is promised of a disk that was damaged
+    /// since.
+    pub wrote_decided: Slot,
 }
 
 /// How a replica was asked to stop.
@@ -96,6 +99,12 @@ pub struct Process {
     pub received: Option<LoadedSnapshot>,
     /// The highest ballot that is durable here.
     pub durable_ballot: Ballot,
+    /// Up to where the disk says for sure that slots are decided.
+    durable_decided: Slot,
+    /// Whether the disk has again all that it lost, as far as anybody needs it.
+    whole: bool,
+    /// The frame that is under way has the last of it.
+    makes_whole: bool,
 }
 
 /// Work for the application.
@@ -173,6 +182,7 @@ impl Node {
             may_change_view: false,
             is_damaged: false,
             was_damaged: false,
+            wrote_decided: Slot(0),
         }
     }
 
@@ -228,6 +238,8 @@ impl Node {
         let mut effects = Vec::new();
         let now = self.clock.time(beginning.now_us);
         let replica = Replica::recover(config, now, past, &mut effects);
+        let whole = replica.unknown().is_empty();
+        let durable_decided = replica.decided();
         self.process = Some(Process {
             life: beginning.life,
             replica,
@@ -243,6 +255,9 @@ impl Node {
             incoming: None,
             received: None,
             durable_ballot,
+            durable_decided,
+            whole,
+            makes_whole: whole,
         });
         Ok(effects)
     }
@@ -252,7 +267,8 @@ impl Node {
         if let Some(process) = self.process.take() {
             let changes = |value: &Value| matches!(value, Value::View(_));
             self.may_change_view = process.replica.undecided().iter().any(|accepted| changes(&accepted.value));
-            self.is_damaged = !process.replica.unknown().is_empty();
+            self.is_damaged = process.is_damaged();
+            self.wrote_decided = process.durable_decided;
         }
         self.stopping = None;
     }
@@ -295,6 +311,7 @@ impl Process {
             log.write(&self.waiting)?;
         }
         self.syncing = true;
+        self.makes_whole = self.replica.unknown().is_empty();
         Ok(true)
     }
 
@@ -309,12 +326,21 @@ impl Process {
             None => written,
         };
         for (_, record) in self.waiting.extract_if(.., |(position, _)| *position <= durable) {
-            if let Record::Promised(ballot) | Record::Accepted { ballot, .. } = record {
-                self.durable_ballot = self.durable_ballot.max(ballot);
+            match record {
+                Record::Promised(ballot) | Record::Accepted { ballot, .. } => {
+                    self.durable_ballot = self.durable_ballot.max(ballot);
+                }
+                Record::Decided(slot) => self.durable_decided = slot,
             }
         }
         self.durable = durable;
+        self.whole |= self.makes_whole;
         Ok(durable)
+    }
+
+    /// Whether the disk lost something of what was accepted, and does not have it again.
+    pub fn is_damaged(&self) -> bool {
+        !(self.whole && self.replica.unknown().is_empty())
     }
 
     /// Does the next piece of work.

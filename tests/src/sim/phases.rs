@@ -281,8 +281,7 @@ impl World {
         let members = self.newest_view.members.values();
         let members = members.map(|member| format!("{:?} {:?} silent {}", member.id, member.standing, member.silent));
         lines.push(format!("view {}: {}", self.newest_view.id, members.collect::<Vec<_>>().join(", ")));
-        let done = self.clients.iter().filter(|client| client.is_done()).count();
-        let slots = self.checks.slots();
-        format!("{slots} slots, {}; {done} of {} clients done", lines.join(", "), self.clients.len())
+        lines.extend(self.clients.iter().filter(|client| !client.is_done()).map(Client::waits_for));
+        format!("{} slots, {}", self.checks.slots(), lines.join(", "))
     }
 }

@@ -56,7 +56,7 @@ impl Replica {
             if slot.0 > self.log.decided().0 + ACCEPT_AHEAD_MAX {
                 return;
             }
-            let known = self.log.entry(slot).is_some_and(|entry| entry.ballot == ballot);
+            let known = self.log.kept(slot).is_some_and(|entry| entry.ballot == ballot);
             if !known && self.disk_full {
                 return;
             }

@@ -37,12 +37,12 @@ impl CatchUp {
 
 impl Replica {
     /// The leader of `ballot` knows slots up to `upto` as decided. That covers what was accepted here in this very
-    /// ballot; from the first slot that was not, its value must be fetched.
+    /// ballot and is not hidden by a loss; from the first other slot on, values must be fetched.
     pub(super) fn learn_decided_in(&mut self, ballot: Ballot, upto: Slot, from: NodeId) {
         while self.log.decided() < upto && self.view.id == ballot.view {
             let next = self.log.decided().next();
             let accepted =
-                self.log.entry(next).is_some_and(|entry| entry.ballot == ballot || mutated!(DecidedOfOtherBallot));
+                self.log.kept(next).is_some_and(|entry| entry.ballot == ballot || mutated!(DecidedOfOtherBallot));
             if !accepted {
                 break;
             }
@@ -145,7 +145,7 @@ impl Replica {
 
     /// A peer knows that `slot`, the next undecided one, is decided with `value`.
     fn learn(&mut self, slot: Slot, value: Value) {
-        let known = self.log.entry(slot).is_some_and(|entry| entry.value == value);
+        let known = self.log.kept(slot).is_some_and(|entry| entry.value == value);
         if !known {
             if matches!(self.role, Role::Leader(_)) {
                 // Somebody else decided what this replica did not propose: it was deposed and did not hear of it.

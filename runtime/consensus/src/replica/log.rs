@@ -7,6 +7,7 @@ use concoord_wire::value::Value;
 use concoord_wire::{Ballot, Slot, ViewId};
 
 use super::slots::Slots;
+use crate::mutated;
 
 /// What a slot holds.
 #[derive(Clone, Debug)]
@@ -93,6 +94,11 @@ impl Log {
 
     pub(super) fn is_unknown(&self, slot: Slot) -> bool {
         self.unknown.contains(slot)
+    }
+
+    /// What is accepted in a slot and can be read again after a restart: a loss there hides what was written before it.
+    pub(super) fn kept(&self, slot: Slot) -> Option<&Entry> {
+        self.entry(slot).filter(|_| !self.is_unknown(slot) || mutated!(HiddenNotPersisted))
     }
 
     /// Forgets acceptances above the decided slots that are of views before `view`: these have ended.

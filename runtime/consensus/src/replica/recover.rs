@@ -23,6 +23,9 @@ impl Replica {
         for replayed in past.replayed {
             replica.replay(replayed);
         }
+        // A mark that could not be followed is written again once it can be: the next start has to find a change of view
+        // before what is accepted behind it.
+        replica.decided_persisted = replica.decided_persisted.max(replica.log.decided());
         if mutated!(PromiseForgotten) {
             replica.promised = Ballot::ZERO;
         }
@@ -54,7 +57,9 @@ impl Replica {
     }
 
     fn replay_decided(&mut self, decided: Slot) {
-        self.decided_persisted = self.decided_persisted.max(decided);
+        if mutated!(DecidedNotPersistedAgain) {
+            self.decided_persisted = self.decided_persisted.max(decided);
+        }
         while self.log.decided() < decided {
             let next = self.log.decided().next();
             if self.log.entry(next).is_none() || self.log.is_unknown(next) {
