@@ -10,6 +10,7 @@ use std::panic::PanicHookInfo;
 
 use concoord_wire::abi::{self, Answer, Invocation, Outcome, Rejection, Reply, Trigger};
 use concoord_wire::codec;
+use serde::Serialize;
 
 use crate::Object;
 
@@ -81,7 +82,10 @@ pub fn buffer(length: u32) -> u32 {
     let length = length as usize;
     INPUT.with_borrow_mut(|input| {
         shrink(input, length);
-        input.resize(length, 0);
+        // It never becomes shorter otherwise, so that it is not filled with zeros for each input.
+        if input.len() < length {
+            input.resize(length, 0);
+        }
         input.as_mut_ptr().expose_provenance() as u32
     })
 }
@@ -104,8 +108,22 @@ fn with_input<R>(length: u32, read: impl FnOnce(&[u8]) -> R) -> R {
 fn output(bytes: Vec<u8>) -> i64 {
     OUTPUT.with_borrow_mut(|output| {
         *output = bytes;
-        abi::pack(output.as_ptr().expose_provenance() as u32, output.len() as u32)
+        place_of(output)
     })
+}
+
+/// As [`output`] with the postcard of `value`, in the memory of the output before.
+fn output_value<T: Serialize>(value: &T) -> i64 {
+    OUTPUT.with_borrow_mut(|output| {
+        output.clear();
+        shrink(output, 0);
+        codec::append(value, output);
+        place_of(output)
+    })
+}
+
+fn place_of(output: &[u8]) -> i64 {
+    abi::pack(output.as_ptr().expose_provenance() as u32, output.len() as u32)
 }
 
 /// The encoded interface.
@@ -126,7 +144,7 @@ pub fn call<T: Object>(state: &mut Option<T>, length: u32) -> i64 {
             (_, None) => panic!("called before Init"),
         }
     });
-    output(codec::to_bytes(&outcome))
+    output_value(&outcome)
 }
 
 fn init<T>(state: &mut Option<T>, created: Result<T, Rejection>) -> Outcome {
