@@ -1,9 +1,11 @@
 //! How a command reaches a cluster.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context;
 use concoord_client::{Client, ClientError, Consistency, Operator, Options};
+use concoord_discovery::server::DNS_PORT;
 use concoord_wire::interface::Interface;
 use tokio::runtime::{Builder, Runtime};
 
@@ -12,10 +14,26 @@ use crate::replica::PORT_DEFAULT;
 /// Which cluster.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Connect {
-    /// Replicas of the cluster, as address:port separated by commas; any living one is enough
-    /// [default: 127.0.0.1:14000]
+    /// Replicas of the cluster, as address:port separated by commas, of which any living one is enough; or the cluster's
+    /// domain [default: 127.0.0.1:14000]
     #[arg(short, long, value_name = "ADDRS", env = "CONCOORD_CONNECT", global = true)]
     connect: Option<String>,
+
+    #[command(flatten)]
+    names: Names,
+}
+
+/// Where names lead.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub(crate) struct Names {
+    /// Name server that is asked where domains lead, with port 53 if none is given [default: those of the system]
+    #[arg(long, value_name = "ADDR[:PORT]", env = "CONCOORD_DNS_SERVER", value_parser = dns_server)]
+    pub(crate) dns_server: Option<SocketAddr>,
+}
+
+fn dns_server(given: &str) -> Result<SocketAddr, String> {
+    let address = given.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS_PORT)).ok();
+    address.or_else(|| given.parse().ok()).ok_or_else(|| "not an IP address with or without a port".into())
 }
 
 impl Connect {
@@ -34,7 +52,14 @@ impl Connect {
     /// # Errors
     /// When no replica answers.
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {
-        client(&self.addresses()).await
+        self.client_with(Options::default()).await
+    }
+
+    async fn client_with(&self, options: Options) -> anyhow::Result<Client> {
+        let addresses = self.addresses();
+        let options = Options { dns_server: self.names.dns_server, ..options };
+        let connected = Client::connect_with(&addresses, options).await;
+        connected.with_context(|| format!("can't reach a replica at {addresses}"))
     }
 
     /// Connects; neither that nor any request takes longer than `timeout`.
@@ -43,10 +68,7 @@ impl Connect {
     /// When no replica answers.
     pub(crate) async fn client_within(&self, timeout: Duration) -> anyhow::Result<Client> {
         let defaults = Options::default();
-        let options = Options { timeout, connect_timeout: timeout.min(defaults.connect_timeout), ..defaults };
-        let addresses = self.addresses();
-        let connected = Client::connect_with(&addresses, options).await;
-        connected.with_context(|| format!("can't reach a replica at {addresses}"))
+        self.client_with(Options { timeout, connect_timeout: timeout.min(defaults.connect_timeout), ..defaults }).await
     }
 }
 
@@ -59,7 +81,7 @@ impl Connect {
     /// # Errors
     /// When the addresses are none.
     pub(crate) async fn operator(&self, timeout: Duration) -> anyhow::Result<Operator> {
-        Ok(Operator::connect(&self.addresses(), timeout).await?)
+        Ok(Operator::connect(&self.addresses(), self.names.dns_server, timeout).await?)
     }
 }
 

@@ -35,6 +35,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if addresses.contains(',') {
         bail!("'{addresses}' names several replicas: give -c the one that is to leave");
     }
+    if !addresses.contains(':') {
+        bail!("'{addresses}' may be any replica of a domain: give -c the address:port of the one that is to leave");
+    }
     let deadline = Instant::now() + arguments.timeout;
     connect::runtime()?.block_on(async {
         let operator = arguments.connect.operator(arguments.timeout).await?;

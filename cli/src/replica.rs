@@ -7,8 +7,11 @@ use std::time::Duration;
 use std::{panic, thread};
 
 use anyhow::{Context, bail};
-use clap::CommandFactory;
-use concoord_node::{ObjectSource, Options, Ready, Storage};
+use clap::{ArgAction, CommandFactory};
+use concoord_discovery::server::{DNS_PORT, RATE_LIMIT};
+use concoord_discovery::{DnsOptions, DnsServer, Name, Options as RecordOptions};
+use concoord_node::{ObjectSource, Options, Ready, Storage, ViewPlugin};
+use concoord_wire::member::Services;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -47,9 +50,20 @@ pub(crate) struct Arguments {
     #[arg(short, long)]
     port: Option<u16>,
 
-    /// Replicas of the cluster to join, as address:port separated by commas [default: none, start a new cluster]
+    /// Replicas of the cluster to join, as address:port separated by commas, or the cluster's domain [default: none, start a
+    /// new cluster]
     #[arg(short, long, value_name = "ADDR:PORT")]
     boot: Vec<String>,
+
+    #[command(flatten)]
+    names: connect::Names,
+
+    /// Domain whose DNS questions this replica answers from the newest view; may be given more than once
+    ///
+    /// Each replica that is given a domain is one of its name servers: delegate the domain to them, or ask one directly
+    /// (dig @ADDR). Port 53 takes root. Where the port is taken, the replica runs all the same and tries again.
+    #[arg(short = 'n', long = "domainname", visible_alias = "domain", value_name = "DOMAIN", value_parser = domain)]
+    domains: Vec<Name>,
 
     /// Tell more about what the replica does [default: off]
     #[arg(short, long)]
@@ -91,6 +105,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "BYTES", default_value_t = SNAPSHOT_LOG_BYTES_DEFAULT)]
     snapshot_log_bytes: u64,
 
+    #[command(flatten)]
+    dns: Dns,
+
     /// How long the replicas given with -b may take to answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
     boot_wait: Duration,
@@ -106,6 +123,54 @@ pub(crate) struct Arguments {
     for_parent: bool,
 }
 
+/// How the domains given with -n are served.
+#[derive(clap::Args, Debug)]
+struct Dns {
+    /// Port on the address of -a for DNS questions, over UDP and TCP
+    #[arg(long, value_name = "PORT", default_value_t = DNS_PORT)]
+    dns_port: u16,
+
+    /// Whether SRV records send clients to the leader first, or to all replicas alike
+    #[arg(long, value_name = "true|false", default_value_t = true, action = ArgAction::Set)]
+    dns_leader_first: bool,
+
+    /// How long resolvers may keep an answer, in whole seconds
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
+    dns_ttl: Duration,
+
+    /// How long a replica that knows of no leader answers from its last view, before it answers SERVFAIL
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
+    dns_stale_after: Duration,
+
+    /// DNS answers a second over UDP for each network (/24, or /56 of IPv6), and 20 times that for all together; 0 for no
+    /// limit. Others are sent to TCP
+    #[arg(long, value_name = "NUMBER", default_value_t = RATE_LIMIT)]
+    dns_rate_limit: u32,
+}
+
+impl Dns {
+    /// The name server of these domains, if there are any.
+    fn server(self, domains: Vec<Name>, ip: IpAddr) -> Option<DnsServer> {
+        let ttl_seconds = u32::try_from(self.dns_ttl.as_secs()).unwrap_or(u32::MAX);
+        let records = RecordOptions { ttl_seconds, leader_first: self.dns_leader_first };
+        let (stale_after, rate_limit) = (self.dns_stale_after, self.dns_rate_limit);
+        let listen = SocketAddr::new(ip, self.dns_port);
+        let options = DnsOptions { domains, listen, records, stale_after, rate_limit };
+        (!options.domains.is_empty()).then(|| DnsServer::new(options))
+    }
+}
+
+/// A domain as people write it, with or without the last dot.
+fn domain(given: &str) -> Result<Name, String> {
+    let labels = given.strip_suffix('.').unwrap_or(given);
+    let letter = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
+    let fits = |label: &str| !label.is_empty() && label.chars().all(letter);
+    if !labels.split('.').all(fits) {
+        return Err("a domain is letters, digits and hyphens with dots between them, such as counterdomain.com".into());
+    }
+    Name::from_ascii(format!("{labels}.")).map_err(|error| error.to_string())
+}
+
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     logging::start(arguments.debug);
     if arguments.for_parent {
@@ -113,7 +178,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     let listen = listen_address(&arguments.addr, arguments.port)?;
     let mut options = Options::new(listen);
-    options.bootstrap = bootstrap_addresses(&arguments.boot)?;
+    options.bootstrap = bootstrap_addresses(&arguments.boot, arguments.names.dns_server)?;
     options.boot_wait = arguments.boot_wait;
     options.insecure = arguments.insecure;
     options.object = arguments.object.as_deref().map(object_source).transpose()?;
@@ -136,17 +201,23 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
     }));
 
+    let server = arguments.dns.server(arguments.domains, listen.ip());
+    let plugins = server.into_iter().map(|server| Box::new(server) as Box<dyn ViewPlugin>).collect::<Vec<_>>();
+    if !plugins.is_empty() {
+        options.services = Services::DNS;
+    }
+
     // Objects run on it, with more stack than the first thread has everywhere.
     let replica = thread::Builder::new().name("concoord".into()).stack_size(concoord_node::STACK_BYTES);
-    let ended = replica.spawn(move || serve(options)).context("can't start a thread")?.join();
+    let ended = replica.spawn(move || serve(options, plugins)).context("can't start a thread")?.join();
     ended.unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
 
-fn serve(options: Options) -> anyhow::Result<()> {
+fn serve(options: Options, plugins: Vec<Box<dyn ViewPlugin>>) -> anyhow::Result<()> {
     connect::runtime()?.block_on(async {
         let stop = stop_on_signal().context("can't listen for signals")?;
         // Whether it could hand over is in the log; it has stopped as it was told to.
-        concoord_node::run(options, stop, Vec::new()).await?;
+        concoord_node::run(options, stop, plugins).await?;
         Ok(())
     })
 }
@@ -247,25 +318,22 @@ pub(crate) fn ip_address(host: &str) -> anyhow::Result<IpAddr> {
     resolved.map(|address| address.ip()).next().with_context(|| format!("'{host}' has no address"))
 }
 
-/// All addresses in the lists given with -b. A port left out is the default one.
-fn bootstrap_addresses(lists: &[String]) -> anyhow::Result<Vec<SocketAddr>> {
+/// All addresses in the lists given with -b, of which domains are looked up. A port left out is the default one.
+fn bootstrap_addresses(lists: &[String], dns_server: Option<SocketAddr>) -> anyhow::Result<Vec<SocketAddr>> {
     let entries = lists.iter().flat_map(|list| list.split(',')).map(str::trim).filter(|entry| !entry.is_empty());
-    let mut addresses = Vec::new();
-    for entry in entries {
-        if let Ok(ip) = entry.parse::<IpAddr>() {
-            addresses.push(SocketAddr::new(ip, PORT_DEFAULT));
-            continue;
+    let entries = entries.map(|entry| match entry.parse::<IpAddr>() {
+        Ok(ip) => SocketAddr::new(ip, PORT_DEFAULT).to_string(),
+        Err(_) => entry.to_owned(),
+    });
+    let entries = entries.collect::<Vec<_>>().join(", ");
+    match (entries.is_empty(), lists.is_empty()) {
+        (true, true) => Ok(Vec::new()),
+        (true, false) => bail!("-b names no address: give it address:port of a replica that runs, or a domain"),
+        (false, _) => {
+            let found = connect::runtime()?.block_on(concoord_client::find_replicas(&entries, dns_server));
+            found.context("-b names nobody to join")
         }
-        let with_port = if entry.contains(':') { entry.to_owned() } else { format!("{entry}:{PORT_DEFAULT}") };
-        let resolved = with_port
-            .to_socket_addrs()
-            .with_context(|| format!("bootstrap '{entry}' is not an address:port that can be resolved"))?;
-        addresses.extend(resolved);
     }
-    if addresses.is_empty() && !lists.is_empty() {
-        bail!("-b names no address: give it address:port of a replica that runs");
-    }
-    Ok(addresses)
 }
 
 /// Completes at the first SIGTERM or SIGINT; the second ends the process.
@@ -311,7 +379,7 @@ mod tests {
 
     fn addresses(lists: &[&str]) -> anyhow::Result<Vec<String>> {
         let lists: Vec<_> = lists.iter().map(|list| (*list).to_owned()).collect();
-        Ok(bootstrap_addresses(&lists)?.iter().map(SocketAddr::to_string).collect())
+        Ok(bootstrap_addresses(&lists, None)?.iter().map(SocketAddr::to_string).collect())
     }
 
     #[test]

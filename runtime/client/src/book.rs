@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use concoord_wire::ClusterId;
 use concoord_wire::member::Roster;
 
+use crate::addresses::Resolved;
 use crate::error::Tried;
 use crate::limits::LEARNED_MAX;
 
@@ -16,15 +17,26 @@ enum Said {
     OtherCluster { expected: ClusterId, actual: ClusterId },
 }
 
+/// How an address is known, the most lasting first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum From {
+    /// Given by the user, so never forgotten.
+    Given,
+    /// A name that the user gave leads there, so kept until it leads elsewhere.
+    Named,
+    /// A replica told of it.
+    Learned,
+}
+
 #[derive(Debug)]
 struct Entry {
     address: SocketAddr,
-    /// Given by the user, so never forgotten.
-    given: bool,
+    from: From,
     said: Said,
 }
 
-/// The known replicas. The given ones come first and stay for ever; those of rosters and redirects come and go.
+/// The known replicas. The given ones come first and stay for ever, then come those of names, as long as names lead there;
+/// those of rosters and redirects come and go.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     entries: Vec<Entry>,
@@ -39,41 +51,51 @@ pub(crate) struct Stranger {
 }
 
 impl Book {
-    pub(crate) fn new(given: &[SocketAddr]) -> Book {
-        let mut book = Book::default();
-        book.give(given);
+    /// With what was found at first.
+    pub(crate) fn new(found: &Resolved) -> Book {
+        let given = &found.addresses[..found.addresses.len() - found.named];
+        let entry = |address: &SocketAddr| Entry { address: *address, from: From::Given, said: Said::Nothing };
+        let mut book = Book { entries: given.iter().map(entry).collect() };
+        book.find_named(found);
         book
     }
 
-    /// Adds addresses to the given ones.
-    pub(crate) fn give(&mut self, addresses: &[SocketAddr]) {
-        for &address in addresses {
-            match self.entries.iter_mut().find(|entry| entry.address == address) {
-                Some(entry) => entry.given = true,
-                None => self.entries.push(Entry { address, given: true, said: Said::Nothing }),
-            }
+    /// Takes over where names lead now, in that order. Nothing found is no news.
+    pub(crate) fn find_named(&mut self, found: &Resolved) {
+        let named = &found.addresses[found.addresses.len() - found.named..];
+        if named.is_empty() {
+            return;
         }
-        self.entries.sort_by_key(|entry| !entry.given);
+        for entry in self.entries.iter_mut().filter(|entry| entry.from == From::Named) {
+            entry.from = From::Learned;
+        }
+        for &address in named {
+            let place = self.entries.iter().position(|entry| entry.address == address);
+            let known = place.map(|place| self.entries.remove(place));
+            let said = known.map_or(Said::Nothing, |entry| entry.said);
+            self.entries.push(Entry { address, from: From::Named, said });
+        }
+        self.entries.sort_by_key(|entry| entry.from);
     }
 
     /// Remembers an address that a replica named.
     pub(crate) fn learn(&mut self, address: SocketAddr) {
         let usable = !address.ip().is_unspecified() && address.port() != 0;
         if usable && self.entries.iter().all(|entry| entry.address != address) {
-            let learned = self.entries.iter().filter(|entry| !entry.given).count();
+            let learned = self.entries.iter().filter(|entry| entry.from == From::Learned).count();
             if learned >= LEARNED_MAX
-                && let Some(oldest) = self.entries.iter().position(|entry| !entry.given)
+                && let Some(oldest) = self.entries.iter().position(|entry| entry.from == From::Learned)
             {
                 self.entries.remove(oldest);
             }
-            self.entries.push(Entry { address, given: false, said: Said::Nothing });
+            self.entries.push(Entry { address, from: From::Learned, said: Said::Nothing });
         }
     }
 
     /// Remembers who is a member, and forgets who is not.
     pub(crate) fn learn_roster(&mut self, roster: &Roster) {
         let member = |address| roster.members.iter().any(|member| member.address == address);
-        self.entries.retain(|entry| entry.given || member(entry.address));
+        self.entries.retain(|entry| entry.from != From::Learned || member(entry.address));
         roster.members.iter().for_each(|member| self.learn(member.address));
     }
 
@@ -142,9 +164,28 @@ mod tests {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
 
+    fn given(addresses: &[SocketAddr]) -> Resolved {
+        Resolved::given(addresses.to_vec())
+    }
+
+    fn named(addresses: &[SocketAddr]) -> Resolved {
+        Resolved { named: addresses.len(), ..given(addresses) }
+    }
+
+    #[test]
+    fn where_names_lead_is_kept_in_order_until_they_lead_elsewhere() {
+        let mut book = Book::new(&Resolved { named: 2, ..given(&[at(9), at(1), at(2)]) });
+        book.learn(at(3));
+        assert_eq!(book.candidates(None), [at(9), at(1), at(2), at(3)]);
+        book.find_named(&named(&[at(3), at(2)]));
+        assert_eq!(book.candidates(None), [at(9), at(3), at(2), at(1)], "the new leader first, who left last");
+        book.find_named(&Resolved::default());
+        assert_eq!(book.candidates(None), [at(9), at(3), at(2), at(1)], "no answer is no news");
+    }
+
     #[test]
     fn given_addresses_come_first_and_are_never_forgotten() {
-        let mut book = Book::new(&[at(1), at(2)]);
+        let mut book = Book::new(&given(&[at(1), at(2)]));
         (3..3 + LEARNED_MAX as u16 + 5).for_each(|port| book.learn(at(port)));
         let candidates = book.candidates(None);
         assert_eq!(candidates[..2], [at(1), at(2)]);
@@ -154,14 +195,14 @@ mod tests {
 
     #[test]
     fn the_one_just_lost_is_tried_last() {
-        let book = Book::new(&[at(1), at(2), at(3)]);
+        let book = Book::new(&given(&[at(1), at(2), at(3)]));
         assert_eq!(book.candidates(Some(at(1))), [at(2), at(3), at(1)]);
         assert_eq!(book.candidates(Some(at(9))), [at(1), at(2), at(3)]);
     }
 
     #[test]
     fn strangers_are_counted_against_all() {
-        let mut book = Book::new(&[at(1), at(2)]);
+        let mut book = Book::new(&given(&[at(1), at(2)]));
         assert_eq!(book.stranger(), None);
         let stranger = |port| Stranger { address: at(port), expected: ClusterId(1), actual: ClusterId(2) };
         book.note_stranger(stranger(2));

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use crate::addresses;
 use crate::command::{Caller, Command, Invocation, Kind};
 use crate::error::ClientError;
+use crate::names::Names;
 use crate::options::Options;
 use crate::task::{self, Start};
 
@@ -35,8 +36,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to a cluster by the addresses of some of its replicas: `"127.0.0.1:14000, 127.0.0.1:14001"`. Names
-    /// are resolved. The first replica that answers tells of all others. Must be called within a tokio runtime.
+    /// Connects to a cluster by the addresses of some of its replicas, `"127.0.0.1:14000, 127.0.0.1:14001"`, or by its
+    /// domain, `"counterdomain.com"`. The first replica that answers tells of all others. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// [`ClientError::Addresses`], [`ClientError::Setup`], or [`ClientError::Timeout`] when no replica answers.
@@ -51,7 +52,8 @@ impl Client {
     pub async fn connect_with(addresses: &str, options: Options) -> Result<Client, ClientError> {
         let targets = addresses::parse(addresses)?;
         let limit = options.connect_timeout.min(TIMEOUT_MAX);
-        let addresses = match timeout(limit, addresses::resolve(&targets)).await {
+        let names = Names::new(options.dns_server);
+        let found = match timeout(limit, addresses::resolve(&targets, &names)).await {
             Ok(resolved) => resolved?,
             Err(_) => return Err(ClientError::Timeout { after: limit, call: None, tried: Vec::new() }),
         };
@@ -59,7 +61,7 @@ impl Client {
         let endpoint = Endpoint::client().map_err(|error| setup(&error))?;
         let random = StdRng::try_from_rng(&mut SysRng).map_err(|error| setup(&error))?;
         let (sender, commands) = mpsc::unbounded_channel();
-        tokio::spawn(task::run(Start { endpoint, targets, addresses, commands, random }));
+        tokio::spawn(task::run(Start { endpoint, targets, names, found, commands, random }));
         let places = Arc::new(Semaphore::new(options.outstanding_max.min(Semaphore::MAX_PERMITS)));
         let client = Client { commands: sender, places, options };
         client.with_timeout(limit).view().await?;

@@ -17,6 +17,7 @@
 //! | `updates.rs`      | the session and its calls: numbers, floor, exactly-once retries                    |
 //! | `asks.rs`         | queries, descriptions and views, which any replica answers                         |
 //! | `link.rs`         | one connection: is it alive, does its replica lead                                 |
+//! | `addresses.rs`, `names.rs` | what users write, and where names lead                                   |
 //! | `search.rs`       | dials replicas side by side until one answers                                      |
 //! | `book.rs`         | the known addresses and what each last said, for the text of a time-out            |
 //! | `operator/`       | what operators ask: membership and backups, beside all that                        |
@@ -29,6 +30,10 @@
 //! **A leader that dies** is noticed by silence: a ping after 100 ms without an answer, other replicas dialed after
 //! 250 ms, the new leader found by asking for the view every 20 to 50 ms.
 //!
+//! **By name.** A part of the address list without a port is a domain: its SRV records at `_concoord._udp` say where the
+//! replicas are, the leader first; without any, its addresses are tried with port 14000. Names are looked up again when a
+//! connection is lost and when the answer may be kept no longer.
+//!
 //! Programs without tokio use [`blocking::Client`].
 
 mod addresses;
@@ -40,6 +45,7 @@ mod error;
 mod handle;
 mod limits;
 mod link;
+mod names;
 mod operator;
 mod options;
 mod outstanding;
@@ -47,7 +53,7 @@ mod search;
 mod task;
 mod updates;
 
-pub use addresses::AddressError;
+pub use addresses::{AddressError, find_replicas};
 pub use concoord_wire::client::{AdministerError, BackupPiece, CallError, Consistency, Description};
 pub use error::{ClientError, Tried};
 pub use handle::Client;

@@ -48,3 +48,8 @@ pub(crate) const OPERATOR_RETRY_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) const OPERATOR_PING_AFTER: Duration = Duration::from_secs(1);
 /// A refusal for want of a live majority counts after this: a leader that has just won has to hear its voters first.
 pub(crate) const OPERATOR_MAJORITY_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Port of a replica whose domain has no SRV records: where the first replica on a machine listens.
+pub(crate) const PORT_DEFAULT: u16 = 14000;
+/// How soon names are looked up again, however short the answers may be kept.
+pub(crate) const LOOK_UP_AFTER_MIN: Duration = Duration::from_secs(5);

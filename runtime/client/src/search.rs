@@ -8,8 +8,9 @@ use concoord_wire::hello::Hello;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::addresses::{Target, resolve};
+use crate::addresses::{Resolved, Target, resolve};
 use crate::limits::{DIAL_STAGGER, DIAL_TIMEOUT};
+use crate::names::Names;
 
 /// Something that a search found out.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(crate) enum Found {
         result: Box<Result<Connection, DialError>>,
     },
     /// The given names lead here now.
-    Resolved(Vec<SocketAddr>),
+    Resolved(Resolved),
 }
 
 /// Dials in flight and addresses to be dialed.
@@ -36,12 +37,14 @@ pub(crate) struct Search {
     next_at: Option<Instant>,
     /// Any replica will do, until one answers.
     any: bool,
+    /// Names are being looked up.
+    looks_up: bool,
 }
 
 impl Search {
     pub(crate) fn new(endpoint: Endpoint) -> Search {
         let (dialing, queue) = (BTreeSet::new(), VecDeque::new());
-        Search { endpoint, found: JoinSet::new(), dialing, queue, next_at: None, any: false }
+        Search { endpoint, found: JoinSet::new(), dialing, queue, next_at: None, any: false, looks_up: false }
     }
 
     /// Whether any replica is searched for.
@@ -69,11 +72,13 @@ impl Search {
         });
     }
 
-    /// Looks the given names up again, for replicas that moved.
-    pub(crate) fn look_up(&mut self, targets: &[Target]) {
-        if targets.iter().any(|target| matches!(target, Target::Name { .. })) {
-            let targets = targets.to_vec();
-            self.found.spawn(async move { Found::Resolved(resolve(&targets).await.unwrap_or_default()) });
+    /// Looks the given names up again, for replicas that moved, unless that is under way.
+    pub(crate) fn look_up(&mut self, targets: &[Target], names: &Names) {
+        let named = |target: &Target| !matches!(target, Target::Address(_));
+        if !self.looks_up && targets.iter().any(named) {
+            self.looks_up = true;
+            let (targets, names) = (targets.to_vec(), names.clone());
+            self.found.spawn(async move { Found::Resolved(resolve(&targets, &names).await.unwrap_or_default()) });
         }
     }
 
@@ -108,8 +113,9 @@ impl Search {
         loop {
             match self.found.join_next().await {
                 Some(Ok(found)) => {
-                    if let Found::Dialed { address, .. } = &found {
-                        self.dialing.remove(address);
+                    match &found {
+                        Found::Dialed { address, .. } => drop(self.dialing.remove(address)),
+                        Found::Resolved(_) => self.looks_up = false,
                     }
                     return found;
                 }

@@ -12,14 +12,16 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant, sleep_until};
 
-use crate::addresses::Target;
+use crate::addresses::{Resolved, Target};
 use crate::book::{Book, Stranger};
 use crate::command::Command;
 use crate::error::ClientError;
 use crate::limits::{
-    CLOSE_TIMEOUT, IDLE_ROUND_PAUSE, LEADERLESS_MAX, POLL_AFTER_MAX, POLL_AFTER_MIN, ROOM_AFTER, ROUND_PAUSE,
+    CLOSE_TIMEOUT, IDLE_ROUND_PAUSE, LEADERLESS_MAX, LOOK_UP_AFTER_MIN, POLL_AFTER_MAX, POLL_AFTER_MIN, ROOM_AFTER,
+    ROUND_PAUSE,
 };
 use crate::link::{self, Leading, Link, Silence};
+use crate::names::Names;
 use crate::outstanding::Outstanding;
 use crate::search::{Found, Search};
 use crate::updates::Hint;
@@ -29,18 +31,21 @@ use crate::updates::Hint;
 pub(crate) struct Start {
     pub(crate) endpoint: Endpoint,
     pub(crate) targets: Vec<Target>,
-    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) names: Names,
+    pub(crate) found: Resolved,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) random: StdRng,
 }
 
 /// Runs until the client is closed or every handle is dropped.
 pub(crate) async fn run(start: Start) {
-    let Start { endpoint, targets, addresses, commands, mut random } = start;
+    let Start { endpoint, targets, names, found, commands, mut random } = start;
     let task = Task {
         commands,
         targets,
-        book: Book::new(&addresses),
+        names,
+        look_up_at: look_up_at(&found, Instant::now()),
+        book: Book::new(&found),
         outstanding: Outstanding::new(StdRng::from_rng(&mut random), Instant::now()),
         link: None,
         search: Search::new(endpoint),
@@ -58,6 +63,9 @@ pub(crate) async fn run(start: Start) {
 struct Task {
     commands: mpsc::UnboundedReceiver<Command>,
     targets: Vec<Target>,
+    names: Names,
+    /// When what names lead to may be kept no longer.
+    look_up_at: Option<Instant>,
     book: Book,
     outstanding: Outstanding,
     link: Option<Link>,
@@ -233,6 +241,7 @@ impl Task {
         tracing::debug!(address = %link.address, why, "connection lost");
         self.book.note(link.address, why);
         self.outstanding.on_connection_changed();
+        self.search.look_up(&self.targets, &self.names);
         if self.needs_link() {
             self.search.start(now, self.book.candidates(Some(link.address)));
         }
@@ -260,7 +269,10 @@ impl Task {
 
     fn on_found(&mut self, now: Instant, found: Found) {
         match found {
-            Found::Resolved(addresses) => self.book.give(&addresses),
+            Found::Resolved(found) => {
+                self.look_up_at = look_up_at(&found, now);
+                self.book.find_named(&found);
+            }
             Found::Dialed { address, as_leader, result } => match *result {
                 Ok(connection) => self.on_connected(now, address, as_leader, connection),
                 Err(error) => self.on_dial_failed(now, address, error),
@@ -311,11 +323,15 @@ impl Task {
         // While the connection is full, nothing else that could be sent is a reason to wake up.
         let full = self.link.as_ref().is_some_and(|link| link.room_at.is_some());
         let outstanding = self.outstanding.wakes_at(leads && !full);
-        [link, outstanding, self.search.wakes_at()].into_iter().flatten().min()
+        [link, outstanding, self.look_up_at, self.search.wakes_at()].into_iter().flatten().min()
     }
 
     fn on_time(&mut self, now: Instant) {
         self.expire(now);
+        if self.look_up_at.is_some_and(|at| now >= at) {
+            self.look_up_at = None;
+            self.search.look_up(&self.targets, &self.names);
+        }
         if self.link.is_some() {
             self.watch_silence(now);
             self.watch_leader(now);
@@ -346,7 +362,7 @@ impl Task {
             return self.search.stop();
         }
         let pause = if self.outstanding.is_idle() { IDLE_ROUND_PAUSE } else { ROUND_PAUSE };
-        self.search.look_up(&self.targets);
+        self.search.look_up(&self.targets, &self.names);
         self.search.start(now + pause, candidates);
     }
 
@@ -414,6 +430,11 @@ impl Task {
             }
         }
     }
+}
+
+/// When names are looked up again; `None` where nobody said how long their answers may be kept.
+fn look_up_at(found: &Resolved, now: Instant) -> Option<Instant> {
+    found.until.map(|until| Instant::from_std(until).max(now + LOOK_UP_AFTER_MIN))
 }
 
 fn timed_out(book: &Book, after: Duration, call: Option<CallId>) -> ClientError {

@@ -14,7 +14,7 @@ const MEMBER: NodeId = NodeId(7);
 
 async fn operator(addresses: &[SocketAddr], timeout: Duration) -> Operator {
     let addresses = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    Operator::connect(&addresses, timeout).await.expect("they are addresses")
+    Operator::connect(&addresses, None, timeout).await.expect("they are addresses")
 }
 
 /// Gives these results to what an operator wants of the membership, in order, and hangs up where there is none.

@@ -1,9 +1,19 @@
-//! How a cluster is found by name: the DNS records of a roster, for whoever publishes them.
+//! How a cluster is found by name: the DNS records of a roster, and whoever publishes them.
 //!
-//! [`records`] is pure: a roster in, record sets out. What serves them (a DNS server) or copies them elsewhere
-//! (Route53) is a view plugin of the node and adds no decision of its own about what a name means.
+//! | file         | role                                                          |
+//! |--------------|---------------------------------------------------------------|
+//! | `records.rs` | a roster in, record sets out: what a name means is decided here |
+//! | `zone.rs`    | the records of a domain with SOA and NS, by name and type     |
+//! | `answer.rs`  | a question in, an answer out, as bytes                        |
+//! | `limit.rs`   | how much is answered to whom                                  |
+//! | `server.rs`  | sockets, and the view plugin that serves the newest zone      |
 
+pub mod answer;
+pub mod limit;
 pub mod records;
+pub mod server;
+pub mod zone;
 
 pub use hickory_server::proto::rr::{Name, RData, Record, RecordSet, RecordType};
 pub use records::{Options, RecordsError, record_sets, serial};
+pub use server::{DnsOptions, DnsServer};

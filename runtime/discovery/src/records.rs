@@ -6,10 +6,13 @@
 //! | the domain                               | TXT     | all nodes as `<role> <addr>:<port>` joined with `;`        |
 //! | `_concoord._tcp`, `_concoord._udp` in it | SRV     | the replicas with their ports (RFC 2782)                   |
 //! | `<node id>` in it                        | A, AAAA | where an SRV target is                                     |
+//! | `<ip>.ipaddr` in it                      | A       | that address, if it is a node's: the predecessor's targets |
 //!
-//! Members that are silent are left out everywhere. NS and SOA belong to whoever serves the zone; [`serial`] is for them.
+//! Members that are marked as silent are left out everywhere. The mark is decided, so every replica that publishes a roster
+//! publishes the same. NS and SOA belong to whoever serves the zone; [`serial`] is for them.
 
-use std::net::IpAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 
 use concoord_wire::NodeId;
 use concoord_wire::member::{Role, Roster, RosterMember};
@@ -73,16 +76,22 @@ pub fn record_sets(domain: &Name, roster: &Roster, options: Options) -> Result<V
     let mut sets = Vec::new();
     push_addresses(&mut sets, domain, &replicas, options);
     let mut text = RecordSet::with_ttl(domain.clone(), RecordType::TXT, options.ttl_seconds);
-    let nodes = nodes_text(roster);
-    if !nodes.is_empty() {
-        text.add_rdata(RData::TXT(TXT::from_bytes(nodes.as_bytes().chunks(TXT_STRING_BYTES_MAX).collect())));
+    let all = nodes_text(roster);
+    if !all.is_empty() {
+        text.add_rdata(RData::TXT(TXT::from_bytes(all.as_bytes().chunks(TXT_STRING_BYTES_MAX).collect())));
     }
     sets.push(text);
     for service in [["_tcp", "_concoord"], ["_udp", "_concoord"]] {
         sets.push(services(domain, service, roster.leader, &replicas, options)?);
     }
-    for replica in &replicas {
-        push_addresses(&mut sets, &target(domain, replica.id)?, &[replica], options);
+    let mut addresses = BTreeSet::new();
+    for node in nodes(roster) {
+        push_addresses(&mut sets, &target(domain, node.id)?, &[node], options);
+        if addresses.insert(node.address.ip())
+            && let IpAddr::V4(address) = node.address.ip().to_canonical()
+        {
+            push_addresses(&mut sets, &predecessors_target(domain, address)?, &[node], options);
+        }
     }
     sets.retain(|set| !set.is_empty());
     Ok(sets)
@@ -90,16 +99,18 @@ pub fn record_sets(domain: &Name, roster: &Roster, options: Options) -> Result<V
 
 /// The replicas that clients may be sent to, the leader first.
 fn replicas(roster: &Roster) -> Vec<&RosterMember> {
-    let mut replicas: Vec<_> =
-        roster.members.iter().filter(|member| member.live && member.role == Role::Replica).collect();
-    replicas.sort_by_key(|member| (Some(member.id) != roster.leader, member.id));
-    replicas
+    nodes(roster).into_iter().filter(|member| member.role == Role::Replica).collect()
 }
 
 /// All nodes that are not silent, the leader first.
-fn nodes_text(roster: &Roster) -> String {
-    let mut nodes: Vec<_> = roster.members.iter().filter(|member| member.live).collect();
+pub(crate) fn nodes(roster: &Roster) -> Vec<&RosterMember> {
+    let mut nodes: Vec<_> = roster.members.iter().filter(|member| !member.silent).collect();
     nodes.sort_by_key(|member| (Some(member.id) != roster.leader, member.id));
+    nodes
+}
+
+fn nodes_text(roster: &Roster) -> String {
+    let nodes = nodes(roster);
     nodes.iter().map(|member| format!("{} {}", member.role, member.address)).collect::<Vec<_>>().join(";")
 }
 
@@ -136,11 +147,17 @@ fn services(
 }
 
 /// The name of one node, where its SRV record points.
-fn target(domain: &Name, id: NodeId) -> Result<Name, RecordsError> {
+pub(crate) fn target(domain: &Name, id: NodeId) -> Result<Name, RecordsError> {
     below(domain, &id.to_string())
 }
 
-fn below(domain: &Name, label: &str) -> Result<Name, RecordsError> {
+/// The name that ConCoord gave to every node at an address.
+fn predecessors_target(domain: &Name, address: Ipv4Addr) -> Result<Name, RecordsError> {
+    let labels = address.octets().into_iter().rev().map(|octet| octet.to_string());
+    labels.into_iter().try_fold(below(domain, "ipaddr")?, |name, label| below(&name, &label))
+}
+
+pub(crate) fn below(domain: &Name, label: &str) -> Result<Name, RecordsError> {
     domain.prepend_label(label).map_err(|cause| RecordsError::Domain {
         domain: domain.to_string(),
         label: label.into(),
@@ -155,9 +172,11 @@ mod tests {
 
     use super::*;
 
-    fn member(id: u64, address: &str, role: Role, live: bool) -> RosterMember {
+    fn member(id: u64, address: &str, role: Role, heard: bool) -> RosterMember {
         let address = address.parse().expect("an address");
-        RosterMember { id: NodeId(id), address, role, services: Services::default(), live, silent: false, full: false }
+        let services = Services::default();
+        // What the reporter hears at the moment is its own affair.
+        RosterMember { id: NodeId(id), address, role, services, live: id == 1, silent: !heard, full: false }
     }
 
     fn roster(leader: u64, members: Vec<RosterMember>) -> Roster {
@@ -216,6 +235,8 @@ mod tests {
         }
         assert_eq!(answer(&sets, "0000000000000002.counterdomain.com.", RecordType::A), ["10.0.0.2"]);
         assert_eq!(answer(&sets, "0000000000000003.counterdomain.com.", RecordType::AAAA), ["2001:db8::3"]);
+        assert_eq!(answer(&sets, "10.0.0.2.ipaddr.counterdomain.com.", RecordType::A), ["10.0.0.2"]);
+        assert!(answer(&sets, "10.0.0.5.ipaddr.counterdomain.com.", RecordType::A).is_empty(), "it is silent");
     }
 
     #[test]

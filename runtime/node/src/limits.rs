@@ -78,7 +78,7 @@ pub(crate) const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Shortest pause after a failed publication.
 pub(crate) const PUBLISH_BACKOFF_MIN: Duration = Duration::from_millis(500);
 /// Longest pause after a failed publication.
-pub(crate) const PUBLISH_BACKOFF_MAX: Duration = Duration::from_secs(30);
+pub(crate) const PUBLISH_BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// Pause between two tries to make a spare segment while the disk has no room.
 pub(crate) const SPARE_RETRY_PAUSE: Duration = Duration::from_secs(1);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use concoord_consensus::{Policy, Timing};
+use concoord_wire::member::Services;
 use concoord_wire::{ClusterId, NodeId};
 
 use crate::error::NodeError;
@@ -27,6 +28,8 @@ pub struct Options {
     pub storage: Storage,
     /// The address that others reach, where that is another than `listen`.
     pub advertise: Option<SocketAddr>,
+    /// What it offers beside replicating. That it is a witness follows from `policy`.
+    pub services: Services,
     /// What kind of member it is. Whether it is volatile follows from `storage`.
     pub policy: Policy,
     /// How long things take.
@@ -79,6 +82,7 @@ impl Options {
             object: None,
             storage: Storage::Memory(None),
             advertise: None,
+            services: Services::default(),
             policy: Policy::default(),
             timing: Timing::default(),
             insecure: false,
@@ -111,6 +115,7 @@ impl fmt::Debug for Options {
             .field("object", &self.object)
             .field("storage", &self.storage)
             .field("advertise", &self.advertise)
+            .field("services", &self.services)
             .field("policy", &self.policy)
             .field("timing", &self.timing)
             .field("insecure", &self.insecure)

@@ -108,7 +108,12 @@ async fn publish_once(
             Ok(())
         }
         Err(why) => {
-            tracing::warn!(plugin = plugin.name(), %revision, "not published, will be tried again: {why}");
+            // One line for each reason, not for each try.
+            if report.borrow().failure.as_ref() == Some(&why) {
+                tracing::debug!(plugin = plugin.name(), %revision, "still not published: {why}");
+            } else {
+                tracing::warn!(plugin = plugin.name(), %revision, "not published, will be tried again: {why}");
+            }
             report.send_modify(|status| status.failure = Some(why));
             Err(())
         }

@@ -142,7 +142,7 @@ fn member(gate: &Gate, options: &Options, standing: Standing) -> Member {
     Member {
         id: gate.node,
         address: gate.address,
-        services: if options.policy.witness { Services::WITNESS } else { Services::default() },
+        services: if options.policy.witness { options.services.with(Services::WITNESS) } else { options.services },
         volatile: matches!(options.storage, Storage::Memory(_)),
         standing,
         silent: false,

@@ -23,6 +23,12 @@ impl Services {
     pub fn contains(self, other: Services) -> bool {
         self.0 & other.0 == other.0
     }
+
+    /// These and `other`.
+    #[must_use]
+    pub fn with(self, other: Services) -> Services {
+        Services(self.0 | other.0)
+    }
 }
 
 /// A replica of a view.

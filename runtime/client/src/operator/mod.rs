@@ -24,7 +24,7 @@ use concoord_wire::{ClusterId, NodeId, ViewId};
 use tokio::time::{Instant, sleep};
 
 use self::line::{Line, LineError};
-use crate::addresses;
+use crate::addresses::{self, Resolved};
 use crate::book::Book;
 use crate::limits::{OPERATOR_MAJORITY_WAIT_MAX, OPERATOR_RETRY_PAUSE};
 
@@ -65,15 +65,19 @@ enum Step<T> {
 }
 
 impl Operator {
-    /// Gets ready to ask the replicas at `addresses`, written as for [`crate::Client::connect`]. Nobody is asked yet. What
+    /// Gets ready to ask the replicas at `addresses`, written as for [`crate::Client::connect`]; names are asked of
+    /// `dns_server`, or else of the system. Nobody is asked yet. What
     /// is asked later is given up after `timeout`, a backup when nothing of it came for so long. Must be called within a
     /// tokio runtime.
     ///
     /// # Errors
     /// [`OperatorError::Addresses`], [`OperatorError::Setup`].
-    pub async fn connect(addresses: &str, timeout: Duration) -> Result<Operator, OperatorError> {
-        let targets = addresses::parse(addresses)?;
-        let addresses = addresses::resolve(&targets).await?;
+    pub async fn connect(
+        addresses: &str,
+        dns_server: Option<SocketAddr>,
+        timeout: Duration,
+    ) -> Result<Operator, OperatorError> {
+        let addresses = addresses::find_replicas(addresses, dns_server).await?;
         let endpoint = Endpoint::client().map_err(|error| OperatorError::Setup { reason: error.to_string() })?;
         Ok(Operator { endpoint, addresses, timeout })
     }
@@ -145,7 +149,7 @@ impl Operator {
 
     fn asking(&self, addresses: Vec<SocketAddr>) -> Asking {
         Asking {
-            book: Book::new(&addresses),
+            book: Book::new(&Resolved::given(addresses.clone())),
             addresses,
             turns: 0,
             leader: None,
