@@ -139,6 +139,7 @@ mod tests {
             revision: Slot(9),
             decided: Slot(17),
             reporter: NodeId(1),
+            plugins: vec![],
         }
     }
 

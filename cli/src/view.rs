@@ -1,6 +1,8 @@
 //! `concoord view`: who the members of a cluster are.
 
-use concoord_wire::member::Roster;
+use std::fmt::Write as _;
+
+use concoord_wire::member::{PluginState, Roster};
 use serde_json::{Value, json};
 
 use crate::connect::{self, Connect};
@@ -12,8 +14,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     connect: Connect,
 
-    /// Print JSON: {"cluster","view","leader","members":[{"id","addr","port","role","leader","live","silent","full"}]}
-    /// [default: off]
+    /// Print JSON: {"cluster","view","leader","revision","members":[{"id","addr","port","role","leader","live","silent",
+    /// "full"}],"plugins":[{"name","published","failure"}]} [default: off]
     #[arg(long)]
     json: bool,
 }
@@ -50,11 +52,20 @@ fn as_json(roster: &Roster) -> Value {
             "full": member.full,
         })
     });
+    let plugins = roster.plugins.iter().map(|plugin| {
+        json!({
+            "name": plugin.name,
+            "published": plugin.published.map(|revision| revision.0),
+            "failure": plugin.failure,
+        })
+    });
     json!({
         "cluster": roster.cluster.to_string(),
         "view": roster.view.0,
         "leader": roster.leader.map(|leader| leader.to_string()),
+        "revision": roster.revision.0,
         "members": members.collect::<Vec<_>>(),
+        "plugins": plugins.collect::<Vec<_>>(),
     })
 }
 
@@ -76,7 +87,15 @@ fn as_table(roster: &Roster) -> String {
             if member.silent { "silent" } else { "" }.into(),
         ]);
     }
-    format!("cluster {}, view {}, {} slots decided\n{table}", roster.cluster, roster.view, roster.decided)
+    let mut text =
+        format!("cluster {}, view {}, {} slots decided\n{table}", roster.cluster, roster.view, roster.decided);
+    for PluginState { name, published, failure } in &roster.plugins {
+        let newest = if *published == Some(roster.revision) { ", the newest" } else { "" };
+        let said = published.map_or("nothing".into(), |revision| format!("revision {revision}{newest}"));
+        let _ = write!(text, "\n{name} of {}: published {said}", roster.reporter);
+        let _ = failure.iter().try_for_each(|why| write!(text, "; {why}"));
+    }
+    text
 }
 
 #[cfg(test)]
@@ -104,6 +123,10 @@ mod tests {
             revision: Slot(9),
             decided: Slot(17),
             reporter: NodeId(1),
+            plugins: vec![
+                PluginState { name: "dns".into(), published: Some(Slot(9)), failure: None },
+                PluginState { name: "other".into(), published: None, failure: Some("no route".into()) },
+            ],
         }
     }
 
@@ -113,9 +136,14 @@ mod tests {
             "cluster": "00000000000000000000000000000abc",
             "view": 4,
             "leader": "0000000000000002",
+            "revision": 9,
             "members": [
                 {"id": "0000000000000001", "addr": "127.0.0.1", "port": 14000, "role": "learner", "leader": false, "live": false, "silent": true, "full": false},
                 {"id": "0000000000000002", "addr": "127.0.0.1", "port": 14001, "role": "replica", "leader": true, "live": true, "silent": false, "full": false},
+            ],
+            "plugins": [
+                {"name": "dns", "published": 9, "failure": null},
+                {"name": "other", "published": null, "failure": "no route"},
             ],
         });
         assert_eq!(as_json(&roster()), expected);
@@ -127,7 +155,9 @@ mod tests {
 cluster 00000000000000000000000000000abc, view 4, 17 slots decided
 id                address          role     leader  live     silent
 0000000000000001  127.0.0.1:14000  learner          unheard  silent
-0000000000000002  127.0.0.1:14001  replica  leader  live";
+0000000000000002  127.0.0.1:14001  replica  leader  live
+dns of 0000000000000001: published revision 9, the newest
+other of 0000000000000001: published nothing; no route";
         assert_eq!(as_table(&roster()), expected);
     }
 }

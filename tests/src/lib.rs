@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod disk_faults;
+pub mod dns;
 pub mod load;
 pub mod netns;
 pub mod sim;

@@ -345,7 +345,7 @@ fn of_message(message: &Message) -> String {
         }
         Message::Accepted { ballot, slot } => format!("accepted {slot} in {ballot}"),
         Message::Reject { promised, decided } => format!("reject, promised {promised}, decided {decided}"),
-        Message::Heartbeat(Heartbeat { round, leading, hears, connected, decided, full }) => {
+        Message::Heartbeat(Heartbeat { round, leading, hears, connected, first: _, decided, full }) => {
             let leading = leading.map_or(String::new(), |ballot| format!(" leading {ballot}"));
             let hears = hears.map_or("nobody".to_owned(), |ballot| ballot.to_string());
             let connected = if *connected { "connected" } else { "cut off" };

@@ -188,6 +188,7 @@ mod tests {
             revision: Slot(7),
             decided: Slot(9),
             reporter: NodeId(1),
+            plugins: vec![],
         }
     }
 

@@ -15,6 +15,7 @@ use concoord_consensus::Replica;
 use concoord_consensus::io::{Effect, Input, JoinToken, LogPosition, Time};
 use concoord_transport::Outbox;
 use concoord_wire::Slot;
+use concoord_wire::client::Response;
 use concoord_wire::join::JoinReply;
 use concoord_wire::member::Roster;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -32,6 +33,7 @@ use crate::limits::{DRIVER_BURST_EVENTS_MAX, STOP_WAIT_MAX};
 use crate::links::Links;
 use crate::log::{LogEvent, Space};
 use crate::pieces::{Piece, Pieces};
+use crate::plugin::RunningPlugin;
 use crate::progress::Progress;
 use crate::snapshots::LoadedSnapshot;
 use crate::store::{Held, Store};
@@ -50,6 +52,7 @@ pub(crate) struct Driver {
     pub(crate) clients: Clients,
     pub(crate) progress: Progress,
     pub(crate) rosters: watch::Sender<Option<Arc<Roster>>>,
+    pub(crate) plugins: Vec<RunningPlugin>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) work: Work,
 }
@@ -377,7 +380,13 @@ impl Driver {
             Effect::Backup { client, request, slot, offset } => {
                 self.pieces.back_up(self.store.snapshots(), client, request, slot, offset);
             }
-            Effect::Reply { client, response } => self.clients.respond(client, &response),
+            Effect::Reply { client, mut response } => {
+                // Of the plugins the replica knows nothing.
+                if let Response::View { roster, .. } = &mut response {
+                    roster.plugins = self.plugins.iter().map(|plugin| plugin.status.borrow().clone()).collect();
+                }
+                self.clients.respond(client, &response);
+            }
             Effect::JoinReply { join, reply } => {
                 if let Some(waiting) = self.work.joins.remove(&join) {
                     // A joiner that went has its next try.

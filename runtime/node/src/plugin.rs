@@ -8,8 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use concoord_wire::Slot;
-use concoord_wire::member::Roster;
+use concoord_wire::member::{PluginState, Roster};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time;
@@ -29,20 +28,10 @@ pub trait ViewPlugin: Send + 'static {
     fn publish(&mut self, roster: Arc<Roster>) -> Publishing<'_>;
 }
 
-/// How a plugin is doing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PluginStatus {
-    /// Revision of the roster that it published last.
-    pub(crate) published: Option<Slot>,
-    /// Why it could not publish since then, if so.
-    pub(crate) failure: Option<String>,
-}
-
 /// A plugin at work; it stops when this is dropped.
 #[derive(Debug)]
 pub(crate) struct RunningPlugin {
-    pub(crate) name: String,
-    pub(crate) status: watch::Receiver<PluginStatus>,
+    pub(crate) status: watch::Receiver<PluginState>,
     task: JoinHandle<()>,
 }
 
@@ -54,16 +43,16 @@ impl Drop for RunningPlugin {
 
 /// Starts a plugin on its own task. It waits for the first roster.
 pub(crate) fn start(plugin: Box<dyn ViewPlugin>, rosters: watch::Receiver<Option<Arc<Roster>>>) -> RunningPlugin {
-    let name = plugin.name().to_owned();
-    let (report, status) = watch::channel(PluginStatus::default());
+    let fresh = PluginState { name: plugin.name().to_owned(), published: None, failure: None };
+    let (report, status) = watch::channel(fresh);
     let task = tokio::spawn(publish_each(plugin, rosters, report));
-    RunningPlugin { name, status, task }
+    RunningPlugin { status, task }
 }
 
 async fn publish_each(
     mut plugin: Box<dyn ViewPlugin>,
     mut rosters: watch::Receiver<Option<Arc<Roster>>>,
-    report: watch::Sender<PluginStatus>,
+    report: watch::Sender<PluginState>,
 ) {
     let mut pause = PUBLISH_BACKOFF_MIN;
     loop {
@@ -94,7 +83,7 @@ async fn newer_or_later(rosters: &mut watch::Receiver<Option<Arc<Roster>>>, paus
 async fn publish_once(
     plugin: &mut dyn ViewPlugin,
     roster: Arc<Roster>,
-    report: &watch::Sender<PluginStatus>,
+    report: &watch::Sender<PluginState>,
 ) -> Result<(), ()> {
     let revision = roster.revision;
     let outcome = match time::timeout(PUBLISH_WAIT_MAX, plugin.publish(roster)).await {
@@ -104,7 +93,7 @@ async fn publish_once(
     match outcome {
         Ok(()) => {
             tracing::debug!(plugin = plugin.name(), %revision, "published");
-            report.send_replace(PluginStatus { published: Some(revision), failure: None });
+            report.send_modify(|state| (state.published, state.failure) = (Some(revision), None));
             Ok(())
         }
         Err(why) => {
@@ -114,7 +103,7 @@ async fn publish_once(
             } else {
                 tracing::warn!(plugin = plugin.name(), %revision, "not published, will be tried again: {why}");
             }
-            report.send_modify(|status| status.failure = Some(why));
+            report.send_modify(|state| state.failure = Some(why));
             Err(())
         }
     }
@@ -122,7 +111,7 @@ async fn publish_once(
 
 #[cfg(test)]
 mod tests {
-    use concoord_wire::{ClusterId, NodeId, ViewId};
+    use concoord_wire::{ClusterId, NodeId, Slot, ViewId};
     use tokio::sync::mpsc;
 
     use super::*;
@@ -136,6 +125,7 @@ mod tests {
             revision: Slot(revision),
             decided: Slot(revision),
             reporter: NodeId(1),
+            plugins: vec![],
         })
     }
 
@@ -174,12 +164,14 @@ mod tests {
 
         answer.send(Err("no route".into())).expect("the plugin waits");
         assert_eq!(asks.recv().await, Some(Slot(3)), "asked again");
-        assert_eq!(
-            *running.status.borrow_and_update(),
-            PluginStatus { published: Some(Slot(1)), failure: Some("no route".into()) }
-        );
+        let state = |published, failure: Option<&str>| PluginState {
+            name: "scripted".into(),
+            published: Some(Slot(published)),
+            failure: failure.map(str::to_owned),
+        };
+        assert_eq!(*running.status.borrow_and_update(), state(1, Some("no route")));
         answer.send(Ok(())).expect("the plugin waits");
         running.status.changed().await.expect("the plugin goes on");
-        assert_eq!(*running.status.borrow(), PluginStatus { published: Some(Slot(3)), failure: None });
+        assert_eq!(*running.status.borrow(), state(3, None));
     }
 }

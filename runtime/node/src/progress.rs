@@ -209,6 +209,7 @@ mod tests {
             revision: Slot(1),
             decided: Slot(1),
             reporter: ME,
+            plugins: vec![],
         })
     }
 

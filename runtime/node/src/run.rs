@@ -10,7 +10,7 @@ use concoord_executor::Executor;
 use concoord_transport::{Endpoint, Outbox};
 use concoord_wire::client::Response;
 use concoord_wire::join::Welcome;
-use concoord_wire::member::{Member, Roster, Services, Standing, View};
+use concoord_wire::member::{Member, PluginState, Roster, Services, Standing, View};
 use concoord_wire::{ClusterId, NodeId};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -161,14 +161,14 @@ async fn serve(
 ) -> Result<Exit, NodeError> {
     let (rosters, newest) = watch::channel(None);
     let plugins = plugins.into_iter().map(|plugin| plugin::start(plugin, newest.clone())).collect::<Vec<_>>();
-    let mut driver = assemble(gate, receivers, options, started, seed, rosters)?;
+    let mut driver = assemble(gate, receivers, options, started, seed, rosters, plugins)?;
     let ended = driver.run(stop).await;
     match &ended {
         Ok(Exit::Stopped) => tracing::info!("stopped"),
         Ok(Exit::GaveUp) => tracing::warn!("stopped without having handed over"),
         Err(error) => tracing::debug!("ends: {error}"),
     }
-    trace(&plugins);
+    trace(&driver.plugins);
     let (outboxes, store) = driver.into_parts();
     say_last_words(outboxes).await;
     if let Store::Disk(writer) = store {
@@ -187,6 +187,7 @@ fn assemble(
     started: Started,
     seed: u64,
     rosters: watch::Sender<Option<Arc<Roster>>>,
+    plugins: Vec<RunningPlugin>,
 ) -> Result<Driver, NodeError> {
     let Started { furnished, members, first, loads } = started;
     let Furnished { store, events, application, base, past, lived } = furnished;
@@ -235,6 +236,7 @@ fn assemble(
         clients: Clients::new(Arc::clone(&gate.counters)),
         progress: Progress::new(gate.node, first, options.object.filter(|_| loads), options.on_ready),
         rosters,
+        plugins,
         counters: Arc::clone(&gate.counters),
         work,
     })
@@ -242,10 +244,10 @@ fn assemble(
 
 fn trace(plugins: &[RunningPlugin]) {
     for plugin in plugins {
-        let status = plugin.status.borrow();
-        match (&status.failure, status.published) {
-            (Some(why), _) => tracing::warn!("{} ends behind: {why}", plugin.name),
-            (None, Some(revision)) => tracing::info!("{} has published revision {revision}", plugin.name),
+        let PluginState { name, published, failure } = &*plugin.status.borrow();
+        match (failure, published) {
+            (Some(why), _) => tracing::warn!("{name} ends behind: {why}"),
+            (None, Some(revision)) => tracing::info!("{name} has published revision {revision}"),
             (None, None) => {}
         }
     }

@@ -159,6 +159,19 @@ pub struct Roster {
     pub decided: Slot,
     /// Who says so.
     pub reporter: NodeId,
+    /// How the reporter's view plugins are doing: whoever tells the outside of the members.
+    pub plugins: Vec<PluginState>,
+}
+
+/// How a view plugin is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginState {
+    /// What it is called.
+    pub name: String,
+    /// Revision of the roster that it published last.
+    pub published: Option<Slot>,
+    /// Why it could not publish since then, if so, in one line.
+    pub failure: Option<String>,
 }
 
 /// A member as a roster shows it.

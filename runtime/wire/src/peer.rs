@@ -186,6 +186,8 @@ pub struct Heartbeat {
     pub hears: Option<Ballot>,
     /// Whether the sender has round trips with a majority of its view.
     pub connected: bool,
+    /// The first slot that the sender proposed by itself in `leading`; 0 when it does not lead.
+    pub first: Slot,
     /// What the sender knows as decided. From the leader, it covers what the receiver accepted in `leading`.
     pub decided: Slot,
     /// Whether the sender's disk is full: it hears all, and accepts nothing.

@@ -109,6 +109,7 @@ impl Cluster {
             revision: Slot(1),
             decided: Slot(1),
             reporter,
+            plugins: vec![],
         }
     }
 

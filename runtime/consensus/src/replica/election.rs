@@ -314,16 +314,16 @@ impl Replica {
     }
 
     pub(super) fn heartbeat(&self, round: u64) -> Heartbeat {
-        let leading = match &self.role {
-            Role::Leader(leader) => Some(leader.ballot),
-            _ => None,
+        let (leading, first) = match &self.role {
+            Role::Leader(leader) => (Some(leader.ballot), leader.first),
+            _ => (None, Slot::ZERO),
         };
-        let decided = self.log.decided();
-        Heartbeat { round, leading, hears: self.hears(), connected: self.connected(), decided, full: self.disk_full }
+        let (decided, full) = (self.log.decided(), self.disk_full);
+        Heartbeat { round, leading, hears: self.hears(), connected: self.connected(), first, decided, full }
     }
 
     pub(super) fn on_heartbeat(&mut self, from: NodeId, heartbeat: Heartbeat) {
-        let Heartbeat { round, leading, hears, connected, decided, full } = heartbeat;
+        let Heartbeat { round, leading, hears, connected, first, decided, full } = heartbeat;
         let leading = leading.filter(|ballot| ballot.leader == from);
         let now_us = self.now.monotonic_us;
         let peer = self.election.peers.entry(from).or_default();
@@ -339,6 +339,7 @@ impl Replica {
             Some(ballot) => {
                 if connected {
                     self.follow(ballot);
+                    self.led_from = self.led_from.max(first);
                 }
                 confirms = self.view.is_voter(self.node).then_some(ballot);
                 self.learn_decided_in(ballot, decided, from);

@@ -43,14 +43,9 @@ impl Replica {
     /// Leads in `ballot`, first with what phase 1 found, then with a slot of its own.
     pub(super) fn become_leader(&mut self, ballot: Ballot, found: Vec<Value>) {
         let next = self.log.decided().next();
-        self.role = Role::Leader(Leader {
-            ballot,
-            first: Slot(next.0 + found.len() as u64),
-            open: BTreeMap::new(),
-            open_bytes: 0,
-            seal: None,
-            next,
-        });
+        let first = Slot(next.0 + found.len() as u64);
+        self.led_from = self.led_from.max(first);
+        self.role = Role::Leader(Leader { ballot, first, open: BTreeMap::new(), open_bytes: 0, seal: None, next });
         self.election.leads(ballot, self.now.monotonic_us);
         self.membership.marks.clear();
         for value in found {

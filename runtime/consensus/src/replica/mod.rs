@@ -158,6 +158,8 @@ pub struct Replica {
     view_slot: Slot,
     /// The slot of the last change of a member's silence in `view`.
     silence_slot: Slot,
+    /// Where the newest leader that is known began.
+    led_from: Slot,
     /// From this log position on, a restart knows `view`.
     view_at: LogPosition,
 
@@ -186,8 +188,9 @@ pub struct Replica {
     effects: Vec<Effect>,
 }
 
-/// What in a roster tells, without a look at each member, that it is another one: view, leader, last change of silence.
-type RosterKey = (ViewId, Option<NodeId>, Slot);
+/// What in a roster tells, without a look at each member, that it is another one: view, leader, last changes of
+/// silence and of the leader.
+type RosterKey = (ViewId, Option<NodeId>, Slot, Slot);
 
 /// What a replica does at the moment.
 #[derive(Debug)]
@@ -226,6 +229,7 @@ impl Replica {
             genesis: base.genesis,
             view_slot: base.view_slot,
             silence_slot: Slot::ZERO,
+            led_from: Slot::ZERO,
             view_at: LogPosition(0),
             appended: LogPosition(0),
             durable: LogPosition(0),
@@ -330,19 +334,15 @@ impl Replica {
     pub fn roster(&self) -> Roster {
         let leader = self.leader();
         let members = self.view.members.values().map(|member| self.roster_member(member)).collect();
-        let changed = self.view_slot.max(self.silence_slot);
-        let revision = match &self.role {
-            Role::Leader(leader) => leader.first.max(changed),
-            _ => changed,
-        };
         Roster {
             cluster: self.cluster,
             view: self.view.id,
             leader,
             members,
-            revision,
+            revision: self.view_slot.max(self.silence_slot).max(self.led_from),
             decided: self.log.decided(),
             reporter: self.node,
+            plugins: Vec::new(),
         }
     }
 
@@ -361,7 +361,7 @@ impl Replica {
 
     /// Announces the roster when something in it changed that others act on. Who is live is looked at with each tick.
     fn announce_roster(&mut self, ticks: bool) {
-        let newest = (self.view.id, self.leader(), self.silence_slot);
+        let newest = (self.view.id, self.leader(), self.silence_slot, self.led_from);
         let announced = self.announced.as_ref().map(|(_, announced)| *announced);
         if announced == Some(newest) && !ticks {
             return;

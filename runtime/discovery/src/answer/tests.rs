@@ -24,7 +24,16 @@ fn roster(replicas: u64) -> Roster {
     let mut members: Vec<_> = (1..=replicas).map(member).collect();
     members.push(RosterMember { role: Role::Witness, ..member(200) });
     let (cluster, view, revision) = (ClusterId(1), ViewId(3), Slot((1 << 32) + 7));
-    Roster { cluster, view, leader: Some(NodeId(2)), members, revision, decided: Slot(9), reporter: NodeId(1) }
+    Roster {
+        cluster,
+        view,
+        leader: Some(NodeId(2)),
+        members,
+        revision,
+        decided: Slot(9),
+        reporter: NodeId(1),
+        plugins: vec![],
+    }
 }
 
 fn zones_of(replicas: u64) -> Zones {

@@ -11,7 +11,7 @@ use concoord_wire::client::{
 use concoord_wire::hello::{Hello, HelloReply, Refusal};
 use concoord_wire::interface::{Argument, Interface, Method, MethodKind, Payload, Type, TypeIndex, Variant};
 use concoord_wire::join::{JoinRefusal, JoinReply, JoinRequest, RetryReason, Welcome};
-use concoord_wire::member::{Member, Role, Roster, RosterMember, Services, Standing, View};
+use concoord_wire::member::{Member, PluginState, Role, Roster, RosterMember, Services, Standing, View};
 use concoord_wire::peer::{AcceptedValue, Heartbeat, Message, PeerFrame};
 use concoord_wire::record::{GroupRecord, Record};
 use concoord_wire::value::{Batch, Command, Removal, Value, ViewChange, ViewCommand};
@@ -175,6 +175,10 @@ fn roster() -> Roster {
         revision: SLOT,
         decided: SLOT,
         reporter: NODE,
+        plugins: vec![
+            PluginState { name: "dns".into(), published: Some(SLOT), failure: None },
+            PluginState { name: "route53".into(), published: None, failure: Some("no such zone".into()) },
+        ],
     }
 }
 
@@ -222,6 +226,7 @@ pub(crate) fn peer_frames() -> Vec<PeerFrame> {
             leading: Some(BALLOT),
             hears: None,
             connected: true,
+            first: SLOT,
             decided: SLOT,
             full: true,
         }),
