@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{backup, bench, call, completions, demo, health, leave, log, members, object, replica, restore, view};
+use crate::{
+    backup, bench, call, completions, demo, health, leave, log, logger, members, object, replica, restore, view,
+};
 
 /// Replicates an object: every replica runs the same method calls in the same
 /// order, so clients see one object that survives crashes.
@@ -23,7 +25,7 @@ pub(crate) struct Arguments {
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    Replica(replica::Arguments),
+    Replica(Box<replica::Arguments>),
     Call(call::Arguments),
     View(view::Arguments),
     Members(members::Arguments),
@@ -33,6 +35,7 @@ pub(crate) enum Command {
     Restore(restore::Arguments),
     Object(object::Arguments),
     Log(log::Arguments),
+    Logger(logger::Arguments),
     Demo(demo::Arguments),
     Bench(bench::Arguments),
     Completions(completions::Arguments),
@@ -58,6 +61,10 @@ mod tests {
             "concoord call increment",
             "concoord call account.deposit 5 -3",
             "concoord replica -a 127.0.0.1 -p 14000",
+            "concoord replica -o concoord.object.counter.Counter -a 127.0.0.1 -b 127.0.0.1:14000 -n counterdomain.com",
+            "concoord replica -o counter -l 127.0.0.1:12000 -w -d",
+            "concoord replica -o counter --domainname a.org --domainname b.org. --logger localhost:12000 --writetodisk",
+            "concoord logger -a 127.0.0.1 -p 12000",
             "concoord members",
             "concoord members -c 127.0.0.1:14000 --json",
             "concoord members list --json -c 127.0.0.1:14000",

@@ -16,6 +16,7 @@ mod duration;
 mod health;
 mod leave;
 mod log;
+mod logger;
 mod logging;
 mod members;
 mod object;
@@ -36,7 +37,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Replica(arguments) => replica::run(arguments),
+        Command::Replica(arguments) => replica::run(*arguments),
         Command::Call(arguments) => call::run(&arguments),
         Command::View(arguments) => view::run(&arguments),
         Command::Members(arguments) => members::run(&arguments),
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Restore(arguments) => restore::run(&arguments),
         Command::Object(arguments) => object::run(arguments),
         Command::Log(arguments) => log::run(&arguments),
+        Command::Logger(arguments) => logger::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

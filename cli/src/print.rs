@@ -50,6 +50,12 @@ pub(crate) fn json(value: &serde_json::Value) -> anyhow::Result<()> {
     line(value)
 }
 
+/// Writes one line to standard error, for whoever runs the command by hand.
+pub(crate) fn note(text: &str) {
+    // When nobody reads standard error, nobody is to be told.
+    let _ = writeln!(stderr(), "concoord: {text}");
+}
+
 /// Writes the error with its causes as one line to standard error.
 pub(crate) fn error(error: &anyhow::Error) {
     // When nobody reads standard error either, there is nothing left to do.

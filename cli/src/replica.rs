@@ -65,6 +65,14 @@ pub(crate) struct Arguments {
     #[arg(short = 'n', long = "domainname", visible_alias = "domain", value_name = "DOMAIN", value_parser = domain)]
     domains: Vec<Name>,
 
+    /// Logger that what the replica says is sent to as well, as JSON lines over TCP: concoord logger, nc -lk, or Vector
+    #[arg(short = 'l', long = "logger", value_name = "HOST:PORT", value_parser = logger)]
+    logger: Option<String>,
+
+    /// How what the replica says is written to standard error
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = logging::Format::Auto)]
+    log_format: logging::Format,
+
     /// Tell more about what the replica does [default: off]
     #[arg(short, long)]
     debug: bool,
@@ -123,6 +131,16 @@ pub(crate) struct Arguments {
     for_parent: bool,
 }
 
+/// host:port, of which the host is looked up when it is connected to.
+fn logger(given: &str) -> Result<String, String> {
+    let port =
+        given.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
+    match port {
+        Some(port) if port > 0 => Ok(given.to_owned()),
+        _ => Err(format!("write it as host:port, such as 127.0.0.1:{}", crate::logger::PORT_DEFAULT)),
+    }
+}
+
 /// How the domains given with -n are served.
 #[derive(clap::Args, Debug)]
 struct Dns {
@@ -172,11 +190,16 @@ fn domain(given: &str) -> Result<Name, String> {
 }
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
-    logging::start(arguments.debug);
+    let listen = listen_address(&arguments.addr, arguments.port)?;
+    let shipping = logging::start(arguments.debug, arguments.log_format, arguments.logger.clone(), listen);
+    // What is left to be sent to the logger has its time when this function is left.
+    let _shipping = shipping.context("can't start a thread")?;
+    if arguments.port.is_none() && listen.port() != PORT_DEFAULT {
+        info!("port {PORT_DEFAULT} is in use, taking {}", listen.port());
+    }
     if arguments.for_parent {
         end_with_stdin();
     }
-    let listen = listen_address(&arguments.addr, arguments.port)?;
     let mut options = Options::new(listen);
     options.bootstrap = bootstrap_addresses(&arguments.boot, arguments.names.dns_server)?;
     options.boot_wait = arguments.boot_wait;
@@ -300,11 +323,7 @@ fn listen_address(host: &str, port: Option<u16>) -> anyhow::Result<SocketAddr> {
         match UdpSocket::bind(address) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => continue,
             // Any other failure is one of the address: the node tells it better.
-            _ if port == PORT_DEFAULT => return Ok(address),
-            _ => {
-                info!("port {PORT_DEFAULT} is in use, taking {port}");
-                return Ok(address);
-            }
+            _ => return Ok(address),
         }
     }
     bail!("all ports of {ip} from {PORT_DEFAULT} to {} are in use: choose one with -p", PORT_DEFAULT + PORTS_TRIED - 1)

@@ -14,8 +14,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     connect: Connect,
 
-    /// Print JSON: {"cluster","view","leader","revision","members":[{"id","addr","port","role","leader","live","silent",
-    /// "full"}],"plugins":[{"name","published","failure"}]} [default: off]
+    /// Print JSON: {"cluster","view","leader","members":[{"id","addr","port","role","leader","live","silent","full"}]}, and
+    /// where the replica that answers has plugins, "plugins":[{"name","published","newest","failure"}] [default: off]
     #[arg(long)]
     json: bool,
 }
@@ -52,21 +52,21 @@ fn as_json(roster: &Roster) -> Value {
             "full": member.full,
         })
     });
-    let plugins = roster.plugins.iter().map(|plugin| {
-        json!({
-            "name": plugin.name,
-            "published": plugin.published.map(|revision| revision.0),
-            "failure": plugin.failure,
-        })
-    });
-    json!({
+    let mut shown = json!({
         "cluster": roster.cluster.to_string(),
         "view": roster.view.0,
         "leader": roster.leader.map(|leader| leader.to_string()),
-        "revision": roster.revision.0,
         "members": members.collect::<Vec<_>>(),
-        "plugins": plugins.collect::<Vec<_>>(),
-    })
+    });
+    let plugins = roster.plugins.iter().map(|plugin| {
+        let published = plugin.published.map(|revision| revision.0);
+        json!({"name": plugin.name, "published": published, "newest": roster.revision.0, "failure": plugin.failure})
+    });
+    let plugins = plugins.collect::<Vec<_>>();
+    if !plugins.is_empty() {
+        shown["plugins"] = plugins.into();
+    }
+    shown
 }
 
 fn as_table(roster: &Roster) -> String {
@@ -136,14 +136,13 @@ mod tests {
             "cluster": "00000000000000000000000000000abc",
             "view": 4,
             "leader": "0000000000000002",
-            "revision": 9,
             "members": [
                 {"id": "0000000000000001", "addr": "127.0.0.1", "port": 14000, "role": "learner", "leader": false, "live": false, "silent": true, "full": false},
                 {"id": "0000000000000002", "addr": "127.0.0.1", "port": 14001, "role": "replica", "leader": true, "live": true, "silent": false, "full": false},
             ],
             "plugins": [
-                {"name": "dns", "published": 9, "failure": null},
-                {"name": "other", "published": null, "failure": "no route"},
+                {"name": "dns", "published": 9, "newest": 9, "failure": null},
+                {"name": "other", "published": null, "newest": 9, "failure": "no route"},
             ],
         });
         assert_eq!(as_json(&roster()), expected);

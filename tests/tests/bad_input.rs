@@ -35,8 +35,8 @@ fn filled(text: &str, names: &[(&str, String)]) -> String {
 fn fails_with_one_line(line: &str, finished: &Finished, reasons: &[String]) {
     assert_eq!(finished.code, Some(1), "{line}: {finished:?}");
     assert_eq!(finished.stdout, "", "{line}");
-    // Before it gives up, a replica logs what it does, with the time in front.
-    let is_log = |said: &&str| line.starts_with("replica ") && said.starts_with("20");
+    // Before it gives up, a replica logs what it does, as JSON.
+    let is_log = |said: &&str| line.starts_with("replica ") && said.starts_with("{\"timestamp\":");
     let said = finished.stderr.lines().skip_while(is_log).collect::<Vec<_>>();
     let [error] = said[..] else { panic!("{line}: not one line: {}", finished.stderr) };
     let error = error.strip_prefix("concoord: ").unwrap_or_else(|| panic!("{line}: {error}"));
