@@ -92,7 +92,7 @@ fn answers_follow_the_view() {
 }
 
 #[test]
-fn a_client_that_knows_only_the_domain_outlives_every_replica() {
+fn a_client_that_knows_only_the_domain_finds_whoever_is_there() {
     let mut cluster = Cluster::new("dns-client");
     let (_, server) = start(&mut cluster);
     for _ in 0..2 {
