@@ -116,7 +116,8 @@ fn send_all(shared: &Shared, logger: &str) {
     let mut pause = PAUSE_MIN;
     let mut told = false;
     while wait_for_lines(shared) {
-        match connect(logger).and_then(|stream| send(shared, stream, || told = announce(logger, told))) {
+        let connected = || (told, pause) = (announce(logger, told), PAUSE_MIN);
+        match connect(logger).and_then(|stream| send(shared, stream, connected)) {
             Ok(()) => return,
             Err(error) => {
                 if !std::mem::replace(&mut told, true) {
@@ -127,9 +128,6 @@ fn send_all(shared: &Shared, logger: &str) {
                 }
                 pause = (pause * 2).min(PAUSE_MAX);
             }
-        }
-        if !told {
-            pause = PAUSE_MIN;
         }
     }
 }

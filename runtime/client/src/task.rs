@@ -270,7 +270,7 @@ impl Task {
     fn on_found(&mut self, now: Instant, found: Found) {
         match found {
             Found::Resolved(found) => {
-                self.look_up_at = look_up_at(&found, now);
+                self.look_up_at = look_up_at(&found, now).or(self.look_up_at);
                 self.book.find_named(&found);
             }
             Found::Dialed { address, as_leader, result } => match *result {
@@ -329,7 +329,8 @@ impl Task {
     fn on_time(&mut self, now: Instant) {
         self.expire(now);
         if self.look_up_at.is_some_and(|at| now >= at) {
-            self.look_up_at = None;
+            // Also where no answer comes, or a connection that was found meanwhile has ended the search for it.
+            self.look_up_at = Some(now + LOOK_UP_AFTER_MIN);
             self.search.look_up(&self.targets, &self.names);
         }
         if self.link.is_some() {
