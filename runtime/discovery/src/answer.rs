@@ -2,6 +2,8 @@
 //!
 //! Whatever arrives, what is sent is a well-formed response (RFC 1035, 2181, 2308, 6891, 8482) or nothing.
 
+use std::sync::Arc;
+
 use hickory_server::proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query, ResponseCode};
 use hickory_server::proto::rr::rdata::HINFO;
 use hickory_server::proto::rr::{DNSClass, LowerName, Name, RData, Record, RecordType};
@@ -23,7 +25,7 @@ const EDNS_VERSION: u8 = 0;
 #[derive(Clone, Debug, Default)]
 pub struct Zones {
     /// One for each domain.
-    pub zones: Vec<Zone>,
+    pub zones: Arc<[Zone]>,
     /// The view may be an old one: nothing is told from it.
     pub stale: bool,
 }

@@ -182,7 +182,7 @@ impl Served {
         let newest = self.newest.read().unwrap_or_else(PoisonError::into_inner);
         match newest.leaderless {
             Some(since) if since.elapsed() > stale_after => {
-                Arc::new(Zones { zones: newest.zones.zones.clone(), stale: true })
+                Arc::new(Zones { zones: Arc::clone(&newest.zones.zones), stale: true })
             }
             _ => Arc::clone(&newest.zones),
         }

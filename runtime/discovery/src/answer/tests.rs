@@ -38,7 +38,7 @@ fn roster(replicas: u64) -> Roster {
 
 fn zones_of(replicas: u64) -> Zones {
     let zone = |domain: &str| Zone::new(&name(domain), &roster(replicas), Options::default()).expect("a zone");
-    Zones { zones: vec![zone(DOMAIN), zone("sub.counterdomain.com."), zone("other.org.")], stale: false }
+    Zones { zones: [zone(DOMAIN), zone("sub.counterdomain.com."), zone("other.org.")].into(), stale: false }
 }
 
 fn question(text: &str, kind: RecordType) -> Message {
