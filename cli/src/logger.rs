@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, default_value_t = PORT_DEFAULT)]
     port: u16,
 
-    /// Write to this file, at its end, and not to standard output
+    /// Write to this file, at its end, and not to standard output [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 

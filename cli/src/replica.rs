@@ -59,6 +59,7 @@ pub(crate) struct Arguments {
     names: connect::Names,
 
     /// Domain whose DNS questions this replica answers from the newest view; may be given more than once
+    /// [default: none]
     ///
     /// Each replica that is given a domain is one of its name servers: delegate the domain to them, or ask one directly
     /// (dig @ADDR). Port 53 takes root. Where the port is taken, the replica runs all the same and tries again.
@@ -66,6 +67,7 @@ pub(crate) struct Arguments {
     domains: Vec<Name>,
 
     /// Logger that what the replica says is sent to as well, as JSON lines over TCP: concoord logger, nc -lk, or Vector
+    /// [default: none]
     #[arg(short = 'l', long = "logger", value_name = "HOST:PORT", value_parser = logger)]
     logger: Option<String>,
 
