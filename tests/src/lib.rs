@@ -5,4 +5,5 @@ pub mod disk_faults;
 pub mod dns;
 pub mod load;
 pub mod netns;
+pub mod python;
 pub mod sim;

@@ -21,7 +21,7 @@ pub struct Finished {
 }
 
 /// The directory into which cargo builds.
-pub(super) fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own file");
     test.ancestors().nth(3).expect("cargo builds tests into <target>/<profile>/deps").to_owned()
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub(crate) use command::target;
 pub use command::{Finished, binary, concoord};
 pub use launch::Launch;
 pub use replica::{Replica, Signal};
