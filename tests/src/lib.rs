@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod disk_faults;
 pub mod dns;
+pub mod internet;
 pub mod load;
 pub mod netns;
 pub mod python;

@@ -16,6 +16,7 @@ use serde_json::Value;
 pub(crate) use command::target;
 pub use command::{Finished, binary, concoord};
 pub use launch::Launch;
+pub(crate) use replica::signal;
 pub use replica::{Replica, Signal};
 pub use scratch::Scratch;
 

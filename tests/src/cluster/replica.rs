@@ -179,7 +179,7 @@ fn spawn(directory: &Path, log: &Path, address: SocketAddr, launch: &Launch, tie
     command.spawn().unwrap_or_else(|error| panic!("can't run {command:?}: {error}"))
 }
 
-pub(super) fn signal(process: u32, what: Signal) {
+pub(crate) fn signal(process: u32, what: Signal) {
     let name = match what {
         Signal::Terminate => "TERM",
         Signal::Interrupt => "INT",

@@ -12,14 +12,18 @@
 //! `ip` of iproute2, but neither netem nor iptables.
 //!
 //! Names carry the id of the process. What a process left behind that was killed is removed by the next one.
+//!
+//! A test that needs a whole machine to itself, but only one, runs [`on_own_machine`].
 
 mod ip;
+mod own;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ip::{batch, ip, names};
+pub use own::on_own_machine;
 
 /// Set to run nothing that needs network namespaces, on machines that have none.
 const SKIP: &str = "CONCOORD_SKIP_NETNS";
@@ -84,8 +88,7 @@ impl Network {
     #[must_use]
     pub fn new(hosts: usize) -> Option<Network> {
         static MADE: AtomicU32 = AtomicU32::new(0);
-        if std::env::var_os(SKIP).is_some() {
-            println!("SKIPPED: {SKIP} is set, so nothing is tested in network namespaces");
+        if is_skipped() {
             return None;
         }
         assert!(hosts <= HOSTS_MAX, "{hosts} hosts, but a network has room for {HOSTS_MAX}");
@@ -190,6 +193,15 @@ impl Drop for Network {
         }
         let _ = ip(&["netns", "del", &self.router()]);
     }
+}
+
+/// Whether there shall be no network namespaces here, which is printed.
+fn is_skipped() -> bool {
+    let skipped = std::env::var_os(SKIP).is_some();
+    if skipped {
+        println!("SKIPPED: {SKIP} is set, so nothing is tested in network namespaces");
+    }
+    skipped
 }
 
 /// Makes a namespace forward what is not for itself.
