@@ -37,7 +37,7 @@ pub fn on_own_machine(test: &str, body: impl FnOnce(&Path)) {
     if is_skipped() {
         return;
     }
-    let scratch = Scratch::new(test);
+    let scratch = Scratch::new(&test.replace("::", "-"));
     scratch.write(RESOLVER_FILE, b"");
     let own = std::env::current_exe().expect("a test knows its own file");
     let mut command = Command::new("setpriv");

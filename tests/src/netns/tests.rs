@@ -79,3 +79,23 @@ fn what_a_killed_process_left_behind_is_removed() {
     remove_stale();
     assert!(!names().contains(&stale));
 }
+
+#[test]
+fn on_its_own_machine_a_test_has_loopback_for_itself_and_leaves_nothing_running() {
+    let name = "on_its_own_machine_a_test_has_loopback_for_itself_and_leaves_nothing_running";
+    on_own_machine(&format!("netns::tests::{name}"), |directory| {
+        let _port = UdpSocket::bind("127.0.0.53:53").expect("nobody else is here");
+        let read = std::fs::read_to_string("/etc/resolv.conf").expect("it is there");
+        assert_eq!(read, std::fs::read_to_string(directory.join("resolv.conf")).expect("it is there"));
+        // It is the shell's, which does not wait for it.
+        let started = Command::new("sh").args(["-c", "sleep 600 &"]).current_dir(directory).status();
+        assert!(started.expect("there is a shell").success());
+    });
+    // Within, the one that was just started is still there.
+    if std::process::id() != 1 {
+        let processes = std::fs::read_dir("/proc").expect("there are processes");
+        let works_at = processes.filter_map(|process| std::fs::read_link(process.ok()?.path().join("cwd")).ok());
+        let left = works_at.filter(|place| place.to_string_lossy().contains(name)).count();
+        assert_eq!(left, 0, "processes are left");
+    }
+}
