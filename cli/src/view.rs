@@ -15,7 +15,7 @@ pub(crate) struct Arguments {
     connect: Connect,
 
     /// Print JSON: {"cluster","view","leader","members":[{"id","addr","port","role","leader","live","silent","full"}]}, and
-    /// where the replica that answers has plugins, "plugins":[{"name","published","newest","failure"}] [default: off]
+    /// where the replica that answers has plugins, "plugins":[{"name","published","newest","left_to","failure"}] [default: off]
     #[arg(long)]
     json: bool,
 }
@@ -59,8 +59,13 @@ fn as_json(roster: &Roster) -> Value {
         "members": members.collect::<Vec<_>>(),
     });
     let plugins = roster.plugins.iter().map(|plugin| {
-        let published = plugin.published.map(|revision| revision.0);
-        json!({"name": plugin.name, "published": published, "newest": roster.revision.0, "failure": plugin.failure})
+        json!({
+            "name": plugin.name,
+            "published": plugin.published.map(|revision| revision.0),
+            "newest": roster.revision.0,
+            "left_to": plugin.left_to.map(|member| member.to_string()),
+            "failure": plugin.failure,
+        })
     });
     let plugins = plugins.collect::<Vec<_>>();
     if !plugins.is_empty() {
@@ -89,10 +94,14 @@ fn as_table(roster: &Roster) -> String {
     }
     let mut text =
         format!("cluster {}, view {}, {} slots decided\n{table}", roster.cluster, roster.view, roster.decided);
-    for PluginState { name, published, failure } in &roster.plugins {
+    for PluginState { name, published, left_to, failure } in &roster.plugins {
         let newest = if *published == Some(roster.revision) { ", the newest" } else { "" };
-        let said = published.map_or("nothing".into(), |revision| format!("revision {revision}{newest}"));
-        let _ = write!(text, "\n{name} of {}: published {said}", roster.reporter);
+        let said = match (left_to, published) {
+            (Some(member), _) => format!("left to {member}"),
+            (None, Some(revision)) => format!("published revision {revision}{newest}"),
+            (None, None) => "published nothing".into(),
+        };
+        let _ = write!(text, "\n{name} of {}: {said}", roster.reporter);
         let _ = failure.iter().try_for_each(|why| write!(text, "; {why}"));
     }
     text
@@ -124,8 +133,9 @@ mod tests {
             decided: Slot(17),
             reporter: NodeId(1),
             plugins: vec![
-                PluginState { name: "dns".into(), published: Some(Slot(9)), failure: None },
-                PluginState { name: "other".into(), published: None, failure: Some("no route".into()) },
+                PluginState { name: "dns".into(), published: Some(Slot(9)), left_to: None, failure: None },
+                PluginState { name: "other".into(), published: None, left_to: None, failure: Some("no route".into()) },
+                PluginState { name: "route53".into(), published: None, left_to: Some(NodeId(2)), failure: None },
             ],
         }
     }
@@ -141,8 +151,9 @@ mod tests {
                 {"id": "0000000000000002", "addr": "127.0.0.1", "port": 14001, "role": "replica", "leader": true, "live": true, "silent": false, "full": false},
             ],
             "plugins": [
-                {"name": "dns", "published": 9, "newest": 9, "failure": null},
-                {"name": "other", "published": null, "newest": 9, "failure": "no route"},
+                {"name": "dns", "published": 9, "newest": 9, "left_to": null, "failure": null},
+                {"name": "other", "published": null, "newest": 9, "left_to": null, "failure": "no route"},
+                {"name": "route53", "published": null, "newest": 9, "left_to": "0000000000000002", "failure": null},
             ],
         });
         assert_eq!(as_json(&roster()), expected);
@@ -156,7 +167,8 @@ id                address          role     leader  live     silent
 0000000000000001  127.0.0.1:14000  learner          unheard  silent
 0000000000000002  127.0.0.1:14001  replica  leader  live
 dns of 0000000000000001: published revision 9, the newest
-other of 0000000000000001: published nothing; no route";
+other of 0000000000000001: published nothing; no route
+route53 of 0000000000000001: left to 0000000000000002";
         assert_eq!(as_table(&roster()), expected);
     }
 }

@@ -313,7 +313,7 @@ fn of_value(value: &Value) -> String {
                 format!("after view {} remove {member:?} {why}", command.based_on)
             }
         },
-        Value::Silence { member, silent, .. } => {
+        Value::Mark { member, silent, .. } => {
             format!("{member:?} is {}", if *silent { "silent" } else { "heard again" })
         }
     }
@@ -352,7 +352,7 @@ fn of_message(message: &Message) -> String {
             let full = if *full { ", full" } else { "" };
             format!("heartbeat {round}{leading} hears {hears}, {connected}, decided {decided}{full}")
         }
-        Message::HeartbeatReply { round, ballot, decided, applied } => {
+        Message::HeartbeatReply { round, ballot, decided, applied, services: _ } => {
             let confirms = ballot.map_or(String::new(), |ballot| format!(" confirms {ballot}"));
             format!("heartbeat reply {round}{confirms}, decided {decided}, applied {applied}")
         }

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use concoord_node::{Publishing, ViewPlugin};
+use concoord_node::{Published, Publishing, ViewPlugin};
 use concoord_wire::member::Roster;
 use hickory_server::proto::rr::Name;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -124,7 +124,8 @@ impl ViewPlugin for DnsServer {
     fn publish(&mut self, roster: Arc<Roster>) -> Publishing<'_> {
         Box::pin(async move {
             self.serve(&roster)?;
-            self.listen()
+            self.listen()?;
+            Ok(Published::Here)
         })
     }
 }

@@ -75,10 +75,12 @@ pub(crate) const CLOSE_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// How long one publication of a view plugin may take.
 pub(crate) const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long everybody may take to see what a view plugin published. Route 53 says 60 s.
+pub(crate) const CONFIRM_WAIT_MAX: Duration = Duration::from_secs(120);
 /// Shortest pause after a failed publication.
 pub(crate) const PUBLISH_BACKOFF_MIN: Duration = Duration::from_millis(500);
 /// Longest pause after a failed publication.
-pub(crate) const PUBLISH_BACKOFF_MAX: Duration = Duration::from_secs(5);
+pub(crate) const PUBLISH_BACKOFF_MAX: Duration = Duration::from_secs(4);
 
 /// Pause between two tries to make a spare segment while the disk has no room.
 pub(crate) const SPARE_RETRY_PAUSE: Duration = Duration::from_secs(1);

@@ -244,11 +244,11 @@ fn assemble(
 
 fn trace(plugins: &[RunningPlugin]) {
     for plugin in plugins {
-        let PluginState { name, published, failure } = &*plugin.status.borrow();
-        match (failure, published) {
-            (Some(why), _) => tracing::warn!("{name} ends behind: {why}"),
-            (None, Some(revision)) => tracing::info!("{name} has published revision {revision}"),
-            (None, None) => {}
+        let PluginState { name, published, left_to, failure } = &*plugin.status.borrow();
+        match (failure, left_to, published) {
+            (Some(why), _, _) => tracing::warn!("{name} ends behind: {why}"),
+            (None, None, Some(revision)) => tracing::info!("{name} has published revision {revision}"),
+            (None, _, _) => {}
         }
     }
 }

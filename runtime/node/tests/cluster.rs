@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use concoord_client::{Client, Consistency};
-use concoord_node::{Exit, NodeError, ObjectSource, Options, Publishing, Ready, ViewPlugin, run};
+use concoord_node::{Exit, NodeError, ObjectSource, Options, Published, Publishing, Ready, ViewPlugin, run};
 use concoord_wire::abi::Answer;
 use concoord_wire::member::{Role, Roster};
 use concoord_wire::{NodeId, codec};
@@ -25,7 +25,7 @@ impl ViewPlugin for Shows {
 
     fn publish(&mut self, roster: Arc<Roster>) -> Publishing<'_> {
         self.0.send_replace(Some(roster));
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(std::future::ready(Ok(Published::Here)))
     }
 }
 

@@ -17,6 +17,8 @@ impl Services {
     pub const DNS: Services = Services(1);
     /// Votes and stores, but runs no objects.
     pub const WITNESS: Services = Services(2);
+    /// Can publish the members to Route 53.
+    pub const ROUTE53: Services = Services(4);
 
     /// Whether all of `other` is offered.
     #[must_use]
@@ -170,6 +172,8 @@ pub struct PluginState {
     pub name: String,
     /// Revision of the roster that it published last.
     pub published: Option<Slot>,
+    /// Who publishes for all that have the plugin, where it is not the reporter.
+    pub left_to: Option<NodeId>,
     /// Why it could not publish since then, if so, in one line.
     pub failure: Option<String>,
 }

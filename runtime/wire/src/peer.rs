@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::member::Member;
+use crate::member::{Member, Services};
 use crate::value::Value;
 use crate::{Ballot, NodeId, Slot};
 
@@ -67,6 +67,8 @@ pub enum Message {
         decided: Slot,
         /// Up to where its application has applied that: a learner votes once this has caught up too.
         applied: Slot,
+        /// What the answering replica offers since it was started last.
+        services: Services,
     },
     /// A replica that lags asks for decided values, starting here.
     Fetch {

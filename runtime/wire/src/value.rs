@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::FrameError;
-use crate::member::Member;
+use crate::member::{Member, Services};
 use crate::{CallId, NodeId, ObjectId, SessionId, Timestamp, ViewId};
 
 /// The value of one slot.
@@ -16,14 +16,17 @@ pub enum Value {
     Batch(Bytes),
     /// A change of membership; it seals its slot.
     View(ViewCommand),
-    /// A member is unheard, or heard again. Quorums stay as they are, so nothing is sealed.
-    Silence {
+    /// What the outside is told of a member: it is unheard, or heard again, or offers something else. Quorums stay as they
+    /// are, so nothing is sealed.
+    Mark {
         /// The view that it is said of; decided under any other view, it does nothing.
         view: ViewId,
         /// Who.
         member: NodeId,
         /// Whether it is silent from now on.
         silent: bool,
+        /// What it offers from now on.
+        services: Services,
     },
 }
 
@@ -34,7 +37,7 @@ impl Value {
         match self {
             Value::Noop => 1,
             Value::Batch(bytes) => bytes.len() + 8,
-            Value::View(_) | Value::Silence { .. } => 64,
+            Value::View(_) | Value::Mark { .. } => 64,
         }
     }
 }

@@ -69,6 +69,8 @@ pub enum Kind {
     Witness,
     /// A member marked as silent.
     Silence,
+    /// A member that offers another service than before.
+    Services,
     /// A member evicted for its silence.
     Eviction,
     /// A member that came back after it was evicted or left.
@@ -96,7 +98,7 @@ pub enum Kind {
 }
 
 /// All kinds, with the words for them.
-const KINDS: [(Kind, &str); 45] = [
+const KINDS: [(Kind, &str); 46] = [
     (Kind::Crash, "crashes"),
     (Kind::Blackout, "blackouts"),
     (Kind::Kill, "kills"),
@@ -130,6 +132,7 @@ const KINDS: [(Kind, &str); 45] = [
     (Kind::Volatile, "volatile members"),
     (Kind::Witness, "witnesses"),
     (Kind::Silence, "members marked silent"),
+    (Kind::Services, "members with other services"),
     (Kind::Eviction, "evictions"),
     (Kind::Return, "members taken back"),
     (Kind::Reconnect, "reconnects"),

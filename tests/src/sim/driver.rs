@@ -1,6 +1,7 @@
 //! What a node's driver does: inputs in, effects out, on the simulated disk and network.
 
 use concoord::wire::NodeId;
+use concoord::wire::member::Services;
 use concoord::wire::peer::Message;
 use concoord::wire::value::{Removal, Value, ViewChange, ViewCommand};
 use concoord_consensus::io::{Effect, Input, LogPosition};
@@ -97,7 +98,8 @@ impl World {
             // What a snapshot took the place of is compared by the state after it.
             let Some(value) = process.replica.decided_value(*compared) else { continue };
             let kind = match value {
-                Value::Silence { silent: true, .. } => Some(Kind::Silence),
+                Value::Mark { silent: true, .. } => Some(Kind::Silence),
+                Value::Mark { services, .. } if services.contains(Services::DNS) => Some(Kind::Services),
                 Value::View(ViewCommand { change: ViewChange::Remove { why: Removal::Evicted, .. }, .. }) => {
                     Some(Kind::Eviction)
                 }

@@ -118,6 +118,10 @@ impl World {
         self.lives += 1;
         let seed = self.chance.number();
         let node = self.nodes.get_mut(&id).expect("a known node");
+        if node.started && self.lives.is_multiple_of(2) {
+            // Its operator has it do something else as well, or no longer.
+            node.member.services = Services(node.member.services.0 ^ Services::DNS.0);
+        }
         let policy = Policy {
             volatile: node.member.volatile,
             witness: node.member.is_witness(),

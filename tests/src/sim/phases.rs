@@ -196,7 +196,10 @@ impl World {
             node.process.as_ref().is_some_and(|process| {
                 process.replica.decided().0 == decided
                     && process.queue.is_empty()
-                    && process.replica.view().members.contains_key(&node.id)
+                    && process.replica.view().members.get(&node.id).is_some_and(|member| {
+                        // Whoever is told of it hears what it offers now.
+                        member.services == node.member.services
+                    })
             })
         });
         // A learner whose kind would be no minority any more stays one.

@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 
+use concoord_wire::member::Services;
 use concoord_wire::peer::{Heartbeat, Message};
 use concoord_wire::{Ballot, NodeId, Slot, ViewId};
 
@@ -54,6 +55,8 @@ struct Peer {
     applied: Slot,
     /// Whether it last said that its disk is full.
     full: bool,
+    /// What it last said that it offers.
+    offers: Option<Services>,
 }
 
 impl Election {
@@ -87,6 +90,15 @@ impl Election {
 
     pub(super) fn heard_within(&self, id: NodeId, within_us: u64, now_us: u64) -> bool {
         self.peers.get(&id).is_some_and(|peer| now_us.saturating_sub(peer.heard_us) < within_us)
+    }
+
+    /// What `id` last said that it offers, since this replica was started.
+    pub(super) fn offered(&self, id: NodeId) -> Option<Services> {
+        self.peers.get(&id).and_then(|peer| peer.offers)
+    }
+
+    pub(super) fn note_offered(&mut self, id: NodeId, services: Services) {
+        self.peers.entry(id).or_default().offers = Some(services);
     }
 
     /// Whether `id` last said that its disk is full.
@@ -348,7 +360,8 @@ impl Replica {
             None => self.catch_up_elsewhere(from, decided),
         }
         let (decided, applied) = (self.log.decided(), self.clients.applied_of(self.log.decided()));
-        let reply = Message::HeartbeatReply { round, ballot: confirms, decided, applied };
+        let services = self.member.services;
+        let reply = Message::HeartbeatReply { round, ballot: confirms, decided, applied, services };
         self.send_as_known(from, reply);
     }
 

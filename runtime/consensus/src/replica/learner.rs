@@ -180,12 +180,14 @@ impl Replica {
                 }
                 None
             }
-            Value::View(_) | Value::Silence { .. } => Some(value.clone()),
+            Value::View(_) | Value::Mark { .. } => Some(value.clone()),
         };
         self.close_proposal(slot);
         match command {
             Some(Value::View(command)) => self.on_view_decided(slot, &command),
-            Some(Value::Silence { view, member, silent }) => self.on_silence_decided(slot, view, member, silent),
+            Some(Value::Mark { view, member, silent, services }) => {
+                self.on_mark_decided(slot, view, member, silent, services);
+            }
             _ => {}
         }
         self.count_toward_snapshot(value_bytes);

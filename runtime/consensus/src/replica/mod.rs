@@ -156,8 +156,8 @@ pub struct Replica {
     view: View,
     /// The slot that made `view`.
     view_slot: Slot,
-    /// The slot of the last change of a member's silence in `view`.
-    silence_slot: Slot,
+    /// The slot of the last mark of a member of `view`.
+    mark_slot: Slot,
     /// Where the newest leader that is known began.
     led_from: Slot,
     /// From this log position on, a restart knows `view`.
@@ -188,8 +188,8 @@ pub struct Replica {
     effects: Vec<Effect>,
 }
 
-/// What in a roster tells, without a look at each member, that it is another one: view, leader, last changes of
-/// silence and of the leader.
+/// What in a roster tells, without a look at each member, that it is another one: view, leader, last mark
+/// and last change of the leader.
 type RosterKey = (ViewId, Option<NodeId>, Slot, Slot);
 
 /// What a replica does at the moment.
@@ -228,7 +228,7 @@ impl Replica {
             view: base.view,
             genesis: base.genesis,
             view_slot: base.view_slot,
-            silence_slot: Slot::ZERO,
+            mark_slot: Slot::ZERO,
             led_from: Slot::ZERO,
             view_at: LogPosition(0),
             appended: LogPosition(0),
@@ -339,7 +339,7 @@ impl Replica {
             view: self.view.id,
             leader,
             members,
-            revision: self.view_slot.max(self.silence_slot).max(self.led_from),
+            revision: self.view_slot.max(self.mark_slot).max(self.led_from),
             decided: self.log.decided(),
             reporter: self.node,
             plugins: Vec::new(),
@@ -361,7 +361,7 @@ impl Replica {
 
     /// Announces the roster when something in it changed that others act on. Who is live is looked at with each tick.
     fn announce_roster(&mut self, ticks: bool) {
-        let newest = (self.view.id, self.leader(), self.silence_slot, self.led_from);
+        let newest = (self.view.id, self.leader(), self.mark_slot, self.led_from);
         let announced = self.announced.as_ref().map(|(_, announced)| *announced);
         if announced == Some(newest) && !ticks {
             return;
@@ -392,7 +392,8 @@ impl Replica {
             Message::Accepted { ballot, slot } => self.on_accepted(from, ballot, slot),
             Message::Reject { promised, decided } => self.on_reject(from, promised, decided),
             Message::Heartbeat(heartbeat) => self.on_heartbeat(from, heartbeat),
-            Message::HeartbeatReply { round, ballot, decided, applied } => {
+            Message::HeartbeatReply { round, ballot, decided, applied, services } => {
+                self.election.note_offered(from, services);
                 self.on_heartbeat_reply(from, round, ballot, decided, applied);
             }
             Message::Fetch { from: slot } => self.on_fetch(from, slot),

@@ -1,11 +1,12 @@
-//! Members that nobody hears: marked as silent, then evicted, both by decided values.
+//! Members that nobody hears: marked as silent, then evicted, both by decided values. And members that offer other
+//! services than before, which is marked in the same way.
 //!
 //! The leader judges, by its own ears, and only after it has listened for long enough itself. A mark changes no quorum,
 //! so it is an ordinary slot; an eviction is a change of view.
 
 use std::collections::BTreeMap;
 
-use concoord_wire::member::{Member, Standing};
+use concoord_wire::member::{Member, Services, Standing};
 use concoord_wire::value::{Removal, Value, ViewChange};
 use concoord_wire::{NodeId, Slot, ViewId};
 
@@ -15,8 +16,10 @@ use super::{Replica, Role};
 /// Fewer voters than this are not left by an eviction.
 const VOTERS_AFTER_EVICTION_MIN: usize = 3;
 
+/// What is told of a member: whether it is silent, and what it offers.
+pub(super) type Told = (bool, Services);
 /// Marks that this leader has proposed and not seen decided.
-pub(super) type Marks = BTreeMap<NodeId, bool>;
+pub(super) type Marks = BTreeMap<NodeId, Told>;
 
 impl Replica {
     /// Leader: marks who is unheard or heard again, and evicts who was silent for too long.
@@ -28,8 +31,10 @@ impl Replica {
         for member in members {
             let unheard_us = if member == self.node { 0 } else { self.unheard_us(member) };
             let silent = unheard_us >= self.timing.silent_us;
-            if self.view.members[&member].silent != silent && self.membership.marks.get(&member) != Some(&silent) {
-                self.mark(member, silent);
+            let known = &self.view.members[&member];
+            let told = (silent, self.offered(known));
+            if told != (known.silent, known.services) && self.membership.marks.get(&member) != Some(&told) {
+                self.mark(member, told);
             }
             let overdue = self.timing.evict_us.is_some_and(|evict_us| unheard_us >= evict_us);
             if overdue && self.view.members[&member].silent {
@@ -46,13 +51,20 @@ impl Replica {
         self.now.monotonic_us.saturating_sub(since)
     }
 
-    fn mark(&mut self, member: NodeId, silent: bool) {
+    /// What a member has said that it offers. Whether it is a witness is decided with its entry and never changes.
+    fn offered(&self, member: &Member) -> Services {
+        let said = if member.id == self.node { Some(self.member.services) } else { self.election.offered(member.id) };
+        said.filter(|said| said.contains(Services::WITNESS) == member.is_witness()).unwrap_or(member.services)
+    }
+
+    fn mark(&mut self, member: NodeId, told: Told) {
         let Role::Leader(leader) = &self.role else { return };
         if leader.seal.is_some() {
             return;
         }
-        self.membership.marks.insert(member, silent);
-        self.propose(Value::Silence { view: self.view.id, member, silent });
+        self.membership.marks.insert(member, told);
+        let (silent, services) = told;
+        self.propose(Value::Mark { view: self.view.id, member, silent, services });
     }
 
     /// An eviction by itself never leaves fewer than three voters, nor a view without a live majority.
@@ -67,13 +79,20 @@ impl Replica {
     }
 
     /// A mark is decided; under another view than the one it was made for, it does nothing.
-    pub(super) fn on_silence_decided(&mut self, slot: Slot, view: ViewId, member: NodeId, silent: bool) {
+    pub(super) fn on_mark_decided(
+        &mut self,
+        slot: Slot,
+        view: ViewId,
+        member: NodeId,
+        silent: bool,
+        services: Services,
+    ) {
         self.membership.marks.remove(&member);
         if view == self.view.id
             && let Some(member) = self.view.members.get_mut(&member)
         {
-            member.silent = silent;
-            self.silence_slot = slot;
+            (member.silent, member.services) = (silent, services);
+            self.mark_slot = slot;
         }
     }
 

@@ -286,14 +286,14 @@ impl Replica {
         if view.id > self.view.id {
             let old = std::mem::replace(&mut self.view, view);
             self.view_slot = view_slot;
-            self.silence_slot = slot;
+            self.mark_slot = slot;
             // Durable with the snapshot.
             self.view_at = crate::io::LogPosition(0);
             self.enter_view(&old, slot);
         } else {
-            // Marks of silence may have changed.
+            // Marks may have changed.
             self.view = view;
-            self.silence_slot = slot;
+            self.mark_slot = slot;
         }
         self.await_leader();
         self.release_reads();

@@ -176,8 +176,13 @@ fn roster() -> Roster {
         decided: SLOT,
         reporter: NODE,
         plugins: vec![
-            PluginState { name: "dns".into(), published: Some(SLOT), failure: None },
-            PluginState { name: "route53".into(), published: None, failure: Some("no such zone".into()) },
+            PluginState { name: "dns".into(), published: Some(SLOT), left_to: None, failure: None },
+            PluginState {
+                name: "route53".into(),
+                published: None,
+                left_to: Some(NODE),
+                failure: Some("no such zone".into()),
+            },
         ],
     }
 }
@@ -210,8 +215,8 @@ fn values() -> Vec<Value> {
     let changes = variants!(ViewChange: Add, Promote, Remove; changes);
     let mut values = vec![Value::Noop, Value::Batch(bytes())];
     values.extend(changes.into_iter().map(|change| Value::View(ViewCommand { based_on: ViewId(129), change })));
-    values.push(Value::Silence { view: ViewId(300), member: NODE, silent: true });
-    variants!(Value: Noop, Batch, View, Silence; values)
+    values.push(Value::Mark { view: ViewId(300), member: NODE, silent: true, services: Services::ROUTE53 });
+    variants!(Value: Noop, Batch, View, Mark; values)
 }
 
 pub(crate) fn peer_frames() -> Vec<PeerFrame> {
@@ -230,7 +235,13 @@ pub(crate) fn peer_frames() -> Vec<PeerFrame> {
             decided: SLOT,
             full: true,
         }),
-        Message::HeartbeatReply { round: 400, ballot: Some(BALLOT), decided: SLOT, applied: Slot(1) },
+        Message::HeartbeatReply {
+            round: 400,
+            ballot: Some(BALLOT),
+            decided: SLOT,
+            applied: Slot(1),
+            services: Services::DNS,
+        },
         Message::Fetch { from: SLOT },
         Message::Entries { first: SLOT, values: values(), decided: SLOT },
         Message::ReadIndex { request: 130 },
