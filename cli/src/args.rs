@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    backup, bench, call, completions, demo, health, leave, log, logger, members, object, replica, restore, view,
+    backup, bench, call, completions, demo, health, leave, log, logger, members, object, replica, restore, route53,
+    view,
 };
 
 /// Replicates an object: every replica runs the same method calls in the same
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Object(object::Arguments),
     Log(log::Arguments),
     Logger(logger::Arguments),
+    Route53id(route53::IdArguments),
+    Route53key(route53::KeyArguments),
     Demo(demo::Arguments),
     Bench(bench::Arguments),
     Completions(completions::Arguments),
@@ -65,6 +68,11 @@ mod tests {
             "concoord replica -o counter -l 127.0.0.1:12000 -w -d",
             "concoord replica -o counter --domainname a.org --domainname b.org. --logger localhost:12000 --writetodisk",
             "concoord logger -a 127.0.0.1 -p 12000",
+            "concoord route53id AKIAIOSFODNN7EXAMPLE",
+            "concoord route53key wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            "concoord route53key",
+            "concoord replica -o concoord.object.counter.Counter -n counterdomain.com -r",
+            "concoord replica -o counter --domainname counterdomain.com --route53",
             "concoord members",
             "concoord members -c 127.0.0.1:14000 --json",
             "concoord members list --json -c 127.0.0.1:14000",
@@ -89,6 +97,7 @@ mod tests {
             "concoord demo --replicas 2",
             "concoord members remove",
             "concoord backup",
+            "concoord replica -o counter -r",
         ] {
             let error = Arguments::try_parse_from(line.split(' ')).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -23,6 +23,7 @@ mod object;
 mod print;
 mod replica;
 mod restore;
+mod route53;
 mod signature;
 mod view;
 
@@ -48,6 +49,8 @@ fn main() -> ExitCode {
         Command::Object(arguments) => object::run(arguments),
         Command::Log(arguments) => log::run(&arguments),
         Command::Logger(arguments) => logger::run(&arguments),
+        Command::Route53id(arguments) => route53::run_id(arguments),
+        Command::Route53key(arguments) => route53::run_key(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -16,8 +16,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use crate::{builtin, connect, duration, logging, print};
+use crate::{builtin, connect, duration, logging, print, route53};
 
+/// Where a replica listens that is given no address.
+const ADDRESS_DEFAULT: &str = "127.0.0.1";
 /// Where replicas are looked for, and where the first one listens.
 pub(crate) const PORT_DEFAULT: u16 = 14000;
 /// Log that is replayed in about a second, and little enough to keep in memory twice.
@@ -42,9 +44,9 @@ pub(crate) struct Arguments {
     #[arg(short, long = "objectname", visible_alias = "object", value_name = "OBJECT")]
     object: Option<String>,
 
-    /// Address on which peers and clients reach this replica
-    #[arg(short, long, default_value = "127.0.0.1")]
-    addr: String,
+    /// Address on which peers and clients reach this replica [default: 127.0.0.1]
+    #[arg(short, long)]
+    addr: Option<String>,
 
     /// Port on that address [default: the first that is free from 14000 upward]
     #[arg(short, long)]
@@ -62,7 +64,8 @@ pub(crate) struct Arguments {
     /// [default: none]
     ///
     /// Each replica that is given a domain is one of its name servers: delegate the domain to them, or ask one directly
-    /// (dig @ADDR). Port 53 takes root. Where the port is taken, the replica runs all the same and tries again.
+    /// (dig @ADDR). Port 53 takes root. Where the port is taken, the replica runs all the same and tries again. With -r, Route
+    /// 53 answers instead.
     #[arg(short = 'n', long = "domainname", visible_alias = "domain", value_name = "DOMAIN", value_parser = domain)]
     domains: Vec<Name>,
 
@@ -118,6 +121,9 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     dns: Dns,
 
+    #[command(flatten)]
+    route53: route53::Flags,
+
     /// How long the replicas given with -b may take to answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
     boot_wait: Duration,
@@ -150,11 +156,11 @@ struct Dns {
     #[arg(long, value_name = "PORT", default_value_t = DNS_PORT)]
     dns_port: u16,
 
-    /// Whether SRV records send clients to the leader first, or to all replicas alike
+    /// Whether SRV records send clients to the leader first, or to all replicas alike; with -r as well
     #[arg(long, value_name = "true|false", default_value_t = true, action = ArgAction::Set)]
     dns_leader_first: bool,
 
-    /// How long resolvers may keep an answer, in whole seconds
+    /// How long resolvers may keep an answer, in whole seconds; with -r as well
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
     dns_ttl: Duration,
 
@@ -169,15 +175,41 @@ struct Dns {
 }
 
 impl Dns {
-    /// The name server of these domains, if there are any.
-    fn server(self, domains: Vec<Name>, ip: IpAddr) -> Option<DnsServer> {
+    fn records(&self) -> RecordOptions {
         let ttl_seconds = u32::try_from(self.dns_ttl.as_secs()).unwrap_or(u32::MAX);
-        let records = RecordOptions { ttl_seconds, leader_first: self.dns_leader_first };
+        RecordOptions { ttl_seconds, leader_first: self.dns_leader_first }
+    }
+
+    /// The name server of these domains.
+    fn server(self, domains: Vec<Name>, ip: IpAddr) -> DnsServer {
+        let records = self.records();
         let (stale_after, rate_limit) = (self.dns_stale_after, self.dns_rate_limit);
         let listen = SocketAddr::new(ip, self.dns_port);
-        let options = DnsOptions { domains, listen, records, stale_after, rate_limit };
-        (!options.domains.is_empty()).then(|| DnsServer::new(options))
+        DnsServer::new(DnsOptions { domains, listen, records, stale_after, rate_limit })
     }
+}
+
+/// Who tells the outside of the members, and what a member offers by it.
+fn plugins(
+    domains: Vec<Name>,
+    dns: Dns,
+    route53: route53::Flags,
+    reached_at: SocketAddr,
+    listen: SocketAddr,
+) -> anyhow::Result<(Vec<Box<dyn ViewPlugin>>, Services)> {
+    if domains.is_empty() {
+        return Ok((Vec::new(), Services::default()));
+    }
+    if !route53.wanted() {
+        return Ok((vec![Box::new(dns.server(domains, listen.ip()))], Services::DNS));
+    }
+    let ip = reached_at.ip();
+    if ip.is_loopback() {
+        warn!(
+            "Route 53 will tell everybody {ip}, which only this machine can reach: give -a or --advertise another address"
+        );
+    }
+    Ok((vec![Box::new(route53.publisher(domains, dns.records())?)], Services::ROUTE53))
 }
 
 /// A domain as people write it, with or without the last dot.
@@ -192,7 +224,7 @@ fn domain(given: &str) -> Result<Name, String> {
 }
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let listen = listen_address(&arguments.addr, arguments.port)?;
+    let listen = listen_address(arguments.addr.as_deref().unwrap_or(ADDRESS_DEFAULT), arguments.port)?;
     let shipping = logging::start(arguments.debug, arguments.log_format, arguments.logger.clone(), listen);
     // What is left to be sent to the logger has its time when this function is left.
     let _shipping = shipping.context("can't start a thread")?;
@@ -226,11 +258,10 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
     }));
 
-    let server = arguments.dns.server(arguments.domains, listen.ip());
-    let plugins = server.into_iter().map(|server| Box::new(server) as Box<dyn ViewPlugin>).collect::<Vec<_>>();
-    if !plugins.is_empty() {
-        options.services = Services::DNS;
-    }
+    let reached_at = options.advertise.unwrap_or(listen);
+    let plugins;
+    (plugins, options.services) =
+        self::plugins(arguments.domains, arguments.dns, arguments.route53, reached_at, listen)?;
 
     // Objects run on it, with more stack than the first thread has everywhere.
     let replica = thread::Builder::new().name("concoord".into()).stack_size(concoord_node::STACK_BYTES);

@@ -7,4 +7,5 @@ pub mod internet;
 pub mod load;
 pub mod netns;
 pub mod python;
+pub mod route53;
 pub mod sim;

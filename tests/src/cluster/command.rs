@@ -1,5 +1,6 @@
 //! Running the `concoord` binary to its end.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -43,15 +44,18 @@ pub fn binary() -> PathBuf {
 /// When it does not end by itself.
 #[must_use]
 pub fn concoord(arguments: &[&str]) -> Finished {
-    run_in(Path::new(env!("CARGO_MANIFEST_DIR")), arguments)
+    run_in(Path::new(env!("CARGO_MANIFEST_DIR")), arguments, &[], "")
 }
 
-pub(super) fn run_in(directory: &Path, arguments: &[&str]) -> Finished {
+pub(super) fn run_in(directory: &Path, arguments: &[&str], environment: &[(String, String)], input: &str) -> Finished {
     let mut command = Command::new(binary());
     command.args(arguments).current_dir(directory).env_remove("CONCOORD_CONNECT");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().expect("the binary runs");
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary runs");
     let id = child.id();
+    // Little enough for the pipe to hold; one that reads nothing may be gone.
+    let _ = child.stdin.take().expect("it was asked for").write_all(input.as_bytes());
     // Its pipes have to be read while it runs, or it may wait for us for ever.
     let waiting = thread::spawn(move || child.wait_with_output());
     let deadline = Instant::now() + COMMAND_LIMIT;

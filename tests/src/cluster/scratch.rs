@@ -45,7 +45,13 @@ impl Scratch {
     /// Runs `concoord` in this directory to its end.
     #[must_use]
     pub fn concoord(&self, arguments: &[&str]) -> Finished {
-        command::run_in(&self.path, arguments)
+        command::run_in(&self.path, arguments, &[], "")
+    }
+
+    /// The same with these environment variables, and with this on standard input.
+    #[must_use]
+    pub fn concoord_with(&self, arguments: &[&str], environment: &[(String, String)], input: &str) -> Finished {
+        command::run_in(&self.path, arguments, environment, input)
     }
 }
 
