@@ -77,6 +77,7 @@ const KNOWN: &[(Mutant, u64)] = &[
     (Mutant::SnapshotSlotTooLow, 1),
     (Mutant::SnapshotOfOldView, 1),
     (Mutant::SnapshotLowersPromise, 1),
+    (Mutant::VoidNotPersisted, 372),
     (Mutant::NoDedup, 1),
     (Mutant::FloorExecutes, 270),
     (Mutant::ReplyOfAnotherCall, 1),

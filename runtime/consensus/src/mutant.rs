@@ -165,6 +165,8 @@ mod switched {
         SnapshotOfOldView,
         /// A replica that takes a snapshot over forgets what it promised.
         SnapshotLowersPromise,
+        /// A replica that takes a snapshot over does not write that what it accepted below is void.
+        VoidNotPersisted,
         /// A call that was executed is executed again when it arrives again.
         NoDedup,
         /// A call that its client acknowledged is executed when it arrives again.

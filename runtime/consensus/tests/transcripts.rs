@@ -324,6 +324,7 @@ fn of_record(record: &Record) -> String {
         Record::Promised(ballot) => format!("promised {ballot}"),
         Record::Accepted { slot, ballot, value } => format!("accepted {slot} {} in {ballot}", of_value(value)),
         Record::Decided(slot) => format!("decided {slot}"),
+        Record::Void { first, last } => format!("void {first} to {last}"),
     }
 }
 

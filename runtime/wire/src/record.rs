@@ -29,6 +29,15 @@ pub enum Record {
         /// The value.
         value: Value,
     },
-    /// All slots up to this one are decided with the values last accepted or written for them.
+    /// All slots up to this one are decided with the values last accepted or written for them, unless [`Record::Void`] says
+    /// otherwise.
     Decided(Slot),
+    /// A snapshot took the place of slots that were not known as decided: what was accepted in them need not be what was
+    /// decided. It matters to who can't read that snapshot any more.
+    Void {
+        /// The first of them.
+        first: Slot,
+        /// The last of them, which is the snapshot's.
+        last: Slot,
+    },
 }

@@ -248,7 +248,7 @@ impl Checks {
     pub fn appended(&mut self, node: NodeId, record: &Record) -> Result<(), Violation> {
         let ballot = match record {
             Record::Promised(ballot) | Record::Accepted { ballot, .. } => *ballot,
-            Record::Decided(_) => return Ok(()),
+            Record::Decided(_) | Record::Void { .. } => return Ok(()),
         };
         let highest = self.ballots.entry(node).or_insert(ballot);
         if ballot < *highest {

@@ -331,6 +331,7 @@ impl Process {
                     self.durable_ballot = self.durable_ballot.max(ballot);
                 }
                 Record::Decided(slot) => self.durable_decided = slot,
+                Record::Void { .. } => {}
             }
         }
         self.durable = durable;

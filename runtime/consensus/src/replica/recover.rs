@@ -51,6 +51,7 @@ impl Replica {
                 }
             }
             Replayed::Record(Record::Decided(decided)) => self.replay_decided(decided),
+            Replayed::Record(Record::Void { first, last }) => self.log.forget(first, last),
             Replayed::Unknown { .. } if mutated!(UnknownIgnored) => {}
             Replayed::Unknown { first, last } => self.log.forget(first, last),
         }

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::client::{CallError, Response};
 use concoord_wire::peer::Message;
+use concoord_wire::record::Record;
 use concoord_wire::{Ballot, NodeId, Slot};
 
 use super::{Replica, Role};
@@ -270,9 +271,14 @@ impl Replica {
             // Others decided what this replica did not: it was deposed.
             self.become_follower();
         }
+        let void = Record::Void { first: self.log.decided().next(), last: slot };
         self.log.restart_above(slot);
         if mutated!(SnapshotLowersPromise) {
             self.promised = Ballot::ZERO;
+        }
+        if !mutated!(VoidNotPersisted) {
+            // Marks that follow are not for what the log has below the snapshot, should that be lost.
+            self.persist(void);
         }
         self.decided_persisted = self.decided_persisted.max(slot);
         self.genesis = genesis;

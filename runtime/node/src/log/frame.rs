@@ -53,8 +53,8 @@ impl Facts {
         if let Record::Promised(ballot) | Record::Accepted { ballot, .. } = record {
             self.promised = self.promised.max(*ballot);
         }
-        if let Record::Accepted { slot, .. } = record {
-            self.accepted = self.accepted.max(*slot);
+        if let Some((_, last)) = spoken_of(record) {
+            self.accepted = self.accepted.max(last);
         }
         if let Record::Decided(slot) = record {
             self.decided = self.decided.max(*slot);
@@ -205,6 +205,15 @@ pub(crate) fn records(bytes: &[u8], header: &Header) -> Result<Option<Vec<Record
     Ok(Some(records))
 }
 
+/// The slots, first and last, of which it is no more known what was accepted when this record is lost.
+fn spoken_of(record: &Record) -> Option<(Slot, Slot)> {
+    match record {
+        Record::Accepted { slot, .. } => Some((*slot, *slot)),
+        Record::Void { first, last } => Some((*first, *last)),
+        Record::Promised(_) | Record::Decided(_) => None,
+    }
+}
+
 /// Builds frames in one buffer that is used again and again.
 #[derive(Debug, Default)]
 pub(crate) struct FrameBuffer {
@@ -239,9 +248,9 @@ impl FrameBuffer {
         put_u32(&mut self.bytes, start, u32::try_from(length).expect("a record is below the frame limit of peers"));
         self.body_end = self.bytes.len();
         self.records += 1;
-        if let Record::Accepted { slot, .. } = record {
-            let (lowest, highest) = self.accepted.unwrap_or((*slot, *slot));
-            self.accepted = Some((lowest.min(*slot), highest.max(*slot)));
+        if let Some((first, last)) = spoken_of(record) {
+            let (lowest, highest) = self.accepted.unwrap_or((first, last));
+            self.accepted = Some((lowest.min(first), highest.max(last)));
         }
         true
     }

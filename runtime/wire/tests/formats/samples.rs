@@ -297,9 +297,10 @@ pub(crate) fn checkpoint() -> Checkpoint {
 }
 
 pub(crate) fn group_records() -> Vec<GroupRecord> {
-    let mut records = vec![Record::Promised(BALLOT), Record::Decided(SLOT)];
+    let mut records =
+        vec![Record::Promised(BALLOT), Record::Decided(SLOT), Record::Void { first: Slot(1), last: SLOT }];
     records.extend(values().into_iter().map(|value| Record::Accepted { slot: SLOT, ballot: BALLOT, value }));
-    let records = variants!(Record: Promised, Accepted, Decided; records);
+    let records = variants!(Record: Promised, Accepted, Decided, Void; records);
     records.into_iter().map(|record| GroupRecord { group: GROUP, record }).collect()
 }
 
