@@ -1,9 +1,13 @@
 //! What the tests of the whole share: the simulation, clusters of real processes, and what is done to those.
 
+pub mod bench;
+pub mod bind;
 pub mod cluster;
 pub mod disk_faults;
 pub mod dns;
+pub mod flood;
 pub mod load;
 pub mod netns;
 pub mod python;
 pub mod sim;
+pub mod usage;
