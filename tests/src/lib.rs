@@ -1,6 +1,5 @@
 //! What the tests of the whole share: the simulation, clusters of real processes, and what is done to those.
 
-pub mod bench;
 pub mod bind;
 pub mod cluster;
 pub mod disk_faults;
@@ -11,3 +10,4 @@ pub mod netns;
 pub mod python;
 pub mod sim;
 pub mod usage;
+pub mod windows;

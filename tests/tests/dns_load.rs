@@ -4,11 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use concoord_tests::bench::{Callers, Window, bench};
 use concoord_tests::cluster::{Cluster, free_address};
 use concoord_tests::flood::{Flood, Flooded, is_truncated, question};
 use concoord_tests::load::{blocking, is_long};
 use concoord_tests::usage::{median, memory_bytes, thread_time};
+use concoord_tests::windows::{Callers, Window};
 use hickory_server::proto::rr::RecordType;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, UdpSocket};
@@ -31,13 +31,13 @@ const AMPLIFICATION_MAX: f64 = 3.0;
 const P99_TIMES_MAX: f64 = 2.0;
 /// How much memory a replica may have more after floods than before, without calls, which take memory of their own.
 const GROWTH_BYTES_MAX: u64 = 4 << 20;
-/// The load on the object.
-const CALLERS: Callers = Callers { clients: 4, in_flight: 16 };
-/// Floods, and windows of load before the first, between two and after the last: what else the machine does meanwhile hits
-/// windows of both kinds.
+/// Callers of the object, each with one call under way.
+const CALLERS: usize = 16;
+/// Floods while they call, and how long they are looked at before the first, between two and after the last.
 const FLOODS: usize = 2;
-const WINDOWS: usize = 3;
-const WINDOW_SECONDS: u32 = 1;
+const WITHOUT: usize = 6;
+/// How long one look is.
+const WINDOW: Duration = Duration::from_secs(1);
 
 /// An address of somebody who has nothing to do with the flood.
 const ORDINARY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 200, 0, 1));
@@ -137,12 +137,14 @@ async fn ask_tcp(server: SocketAddr, question: &[u8]) -> std::io::Result<Vec<u8>
     Ok(answer)
 }
 
-fn window(addresses: &str) -> Window {
-    bench(addresses, CALLERS, WINDOW_SECONDS)
+fn p99(windows: &[Window]) -> f64 {
+    median(windows.iter().map(|window| window.p99_ms).collect())
 }
 
 fn shown(windows: &[Window]) -> String {
-    windows.iter().map(|window| format!("{:.2}", window.p99_ms)).collect::<Vec<_>>().join(", ")
+    let each = windows.iter().map(|window| format!("{:.2}", window.p99_ms)).collect::<Vec<_>>().join(" ");
+    let per_second = median(windows.iter().map(|window| window.per_second).collect());
+    format!("{per_second:.0} calls a second, p99 {:.2} ms ({each})", p99(windows))
 }
 
 /// Floods, asks as somebody ordinary meanwhile, and does `meanwhile` as often as there is time. What that gave last is left
@@ -152,7 +154,7 @@ fn flood<T>(
     server: SocketAddr,
     time: Duration,
     meanwhile: impl Fn() -> T,
-) -> ((Flooded, Ordinary), Vec<T>) {
+) -> (Flooded, Ordinary, Vec<T>) {
     thread::scope(|scope| {
         let ordinary = scope.spawn(|| blocking(ask(server, time)));
         let flood = scope.spawn(|| flood.send(server, QUESTIONS_PER_SECOND, time));
@@ -164,7 +166,7 @@ fn flood<T>(
             }
             done.push(one);
         }
-        ((flood.join().expect("it floods"), ordinary.join().expect("it asks")), done)
+        (flood.join().expect("it floods"), ordinary.join().expect("it asks"), done)
     })
 }
 
@@ -203,28 +205,27 @@ fn a_flood_from_many_networks_is_limited_and_callers_go_on() {
     let (leader, server) = start(&mut cluster);
     let (addresses, process) = (cluster.addresses(), cluster.replica(leader).process());
     let many = many_networks();
-    let windows = || (0..WINDOWS).map(|_| window(&addresses)).collect::<Vec<_>>();
+    let callers = Callers::start(&addresses, CALLERS);
+    let without = || (0..WITHOUT).map(|_| callers.window(WINDOW)).collect::<Vec<_>>();
 
-    let mut without = windows();
-    let mut under = Vec::new();
-    println!("p99 of calls in ms, window by window: {}", shown(&without));
+    let _warm_up = without();
+    let mut before = without();
+    println!("without a flood: {}", shown(&before));
+    // Each flood is compared with what is right before and right after it: what else the machine does comes and goes.
+    let mut times = Vec::new();
     for _ in 0..FLOODS {
         let used = thread_time(process, THREAD);
-        let ((flooded, ordinary), meanwhile) = flood(&many, server, flood_time(), || window(&addresses));
+        let (flooded, ordinary, under) = flood(&many, server, flood_time(), || callers.window(WINDOW));
         let used = thread_time(process, THREAD) - used;
-        println!("p99 under the flood: {}; its thread used {:.1} s", shown(&meanwhile), used.as_secs_f64());
+        let after = without();
+        times.push(p99(&under) / p99(&[&before[..], &after[..]].concat()));
+        println!("under the flood: {}; the name server's thread used {:.1} s", shown(&under), used.as_secs_f64());
         check(&flooded, &ordinary, ALL_RATE);
-        under.extend(meanwhile);
-        let more = windows();
-        println!("p99 after it: {}", shown(&more));
-        without.extend(more);
+        println!("after it: {}", shown(&after));
+        before = after;
     }
-
-    let p99 = |windows: &[Window]| median(windows.iter().map(|window| window.p99_ms).collect());
-    let per_second = |windows: &[Window]| median(windows.iter().map(|window| window.per_second).collect());
-    let times = p99(&under) / p99(&without);
-    println!("medians: {:.2} ms without and {:.2} ms under the flood: {times:.2} times", p99(&without), p99(&under));
-    println!("calls a second: {:.0} without, {:.0} under the flood", per_second(&without), per_second(&under));
+    println!("p99 under a flood, times what it is without: {times:.2?}");
+    let times = times.iter().sum::<f64>() / FLOODS as f64;
     assert!(times <= P99_TIMES_MAX, "callers wait {times:.2} times as long");
 }
 
@@ -235,12 +236,12 @@ fn a_flood_from_one_network_leaves_the_others_their_answers_and_no_flood_takes_m
     let process = cluster.replica(leader).process();
     let memory = memory_bytes(process);
     let one = Flood::new((1..=64).map(|host| Ipv4Addr::new(127, 1, 1, host)), DOMAIN);
-    let (flooded, ordinary) = flood(&one, server, quiet_flood_time(), || thread::sleep(POLL_INTERVAL)).0;
+    let (flooded, ordinary, _) = flood(&one, server, quiet_flood_time(), || thread::sleep(POLL_INTERVAL));
     println!("from one network:");
     check(&flooded, &ordinary, NETWORK_RATE);
     assert_eq!(ordinary.truncated, 0, "nobody else is limited");
     assert!(ordinary.whole >= 9 * ordinary.lost, "datagrams are lost only where there is no room for them");
-    let (flooded, ordinary) = flood(&many_networks(), server, quiet_flood_time(), || thread::sleep(POLL_INTERVAL)).0;
+    let (flooded, ordinary, _) = flood(&many_networks(), server, quiet_flood_time(), || thread::sleep(POLL_INTERVAL));
     println!("from many networks:");
     check(&flooded, &ordinary, ALL_RATE);
     let growth = memory_bytes(process).saturating_sub(memory);
