@@ -65,7 +65,7 @@ fn cores() -> (u32, u32) {
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("Linux tells");
     let mut cores = list.trim().split([',', '-']).map(|core| core.parse().expect("a number"));
     let first = cores.next().expect("it runs somewhere");
-    (first, cores.last().unwrap_or(first))
+    (first, cores.next_back().unwrap_or(first))
 }
 
 /// Has all threads of a process run on one core.

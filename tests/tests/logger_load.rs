@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -14,12 +14,13 @@ use concoord_tests::load::{blocking, is_long};
 use concoord_tests::usage::median;
 use concoord_tests::windows::{Callers, Window};
 
-/// Each cluster is measured so often, by turns.
-const ROUNDS: usize = 12;
-const ROUNDS_LONG: usize = 60;
+/// Blocks of measurement; the first one warms up. In each block the clusters are called by turns, short ones, so that whatever
+/// else the machine does hits all of them.
+const BLOCKS: usize = 12;
+const BLOCKS_LONG: usize = 60;
+const ROUNDS: usize = 10;
+const TURN: Duration = Duration::from_millis(80);
 const CALLERS: usize = 16;
-const WARM_UP: Duration = Duration::from_millis(300);
-const WINDOW: Duration = Duration::from_millis(500);
 /// Beside the callers, clients come and go: replicas that tell everything have a line for each.
 const COMING: usize = 2;
 const COMING_PAUSE: Duration = Duration::from_millis(10);
@@ -114,52 +115,70 @@ fn start(logger: Logger, to: Option<SocketAddr>) -> Cluster {
     cluster
 }
 
-/// Looks at callers of a cluster while other clients come and go.
-fn measure(addresses: &str) -> Window {
-    let callers = Callers::start(addresses, CALLERS);
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let come_and_go = || {
-            blocking(async {
-                while !over.load(Ordering::Relaxed) {
-                    let client = Client::connect(addresses).await.expect("the replicas run");
-                    client.close().await;
-                    tokio::time::sleep(COMING_PAUSE).await;
-                }
-            });
-        };
-        for _ in 0..COMING {
-            scope.spawn(come_and_go);
+/// Calls all clusters by turns, another one first each round, and gives what the callers of each saw. `called` is told whose
+/// turn it is.
+fn block(callers: &[Callers; 4], called: &AtomicUsize) -> [Window; 4] {
+    let mut seen = [(); 4].map(|()| (Vec::new(), Duration::ZERO));
+    for round in 0..ROUNDS {
+        for turn in 0..callers.len() {
+            let index = (turn + round) % callers.len();
+            called.store(index, Ordering::Relaxed);
+            let (latencies, time) = callers[index].turn(TURN);
+            seen[index].0.extend(latencies);
+            seen[index].1 += time;
         }
-        thread::sleep(WARM_UP);
-        let window = callers.window(WINDOW);
+    }
+    seen.map(|(latencies, time)| Window::of(latencies, time))
+}
+
+/// Connects to the cluster whose turn it is and goes away again, until it is `over`.
+async fn come_and_go(addresses: &[String; 4], called: &AtomicUsize, over: &AtomicBool) {
+    while !over.load(Ordering::Relaxed) {
+        let addresses = &addresses[called.load(Ordering::Relaxed)];
+        Client::connect(addresses).await.expect("the replicas run").close().await;
+        tokio::time::sleep(COMING_PAUSE).await;
+    }
+}
+
+/// Blocks of windows, while other clients come and go.
+fn measure(clusters: &[Cluster; 4]) -> Vec<[Window; 4]> {
+    let addresses = clusters.each_ref().map(Cluster::addresses);
+    let callers = addresses.each_ref().map(|addresses| Callers::start(addresses, CALLERS));
+    callers.iter().for_each(Callers::pause);
+    let (called, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let blocks = if is_long() { BLOCKS_LONG } else { BLOCKS };
+    thread::scope(|scope| {
+        for _ in 0..COMING {
+            scope.spawn(|| blocking(come_and_go(&addresses, &called, &over)));
+        }
+        let measured = (0..=blocks).map(|_| block(&callers, &called)).skip(1).collect();
         over.store(true, Ordering::Relaxed);
-        window
+        measured
     })
 }
 
-/// What the windows of one round say about one figure: how much worse each logger is than none and a live one together,
+/// What the windows of one block say about one figure: how much worse each logger is than none and a live one together,
 /// and how much these two differ, which is noise.
-struct Round {
+struct Compared {
     worse: [f64; 2],
     noise: f64,
 }
 
-fn round(of: [f64; 4]) -> Round {
+fn compare(of: [f64; 4]) -> Compared {
     let [without, live, dead, stuck] = of;
     let good = f64::midpoint(without, live);
-    Round { worse: [dead, stuck].map(|bad| bad / good - 1.0), noise: without / live - 1.0 }
+    Compared { worse: [dead, stuck].map(|bad| bad / good - 1.0), noise: without / live - 1.0 }
 }
 
 /// Checks that a figure that should be small is no larger with a dead or a stuck logger than without one or with a live one,
-/// but for a tenth and for noise. That is two standard errors of a median of so many rounds, estimated from how much the two
-/// good clusters differ in the same round. The number of rounds does not depend on what they say.
-fn check(what: &str, rounds: &[Round]) {
-    let noise: Vec<_> = rounds.iter().map(|round| round.noise).collect();
+/// but for a tenth and for noise. That is two standard errors of a median of so many blocks, estimated from how much the two
+/// good clusters differ in the same block. The number of blocks does not depend on what they say.
+fn check(what: &str, blocks: &[Compared]) {
+    let noise: Vec<_> = blocks.iter().map(|block| block.noise).collect();
     let middle = median(noise.clone());
     let deviation = 1.48 * median(noise.iter().map(|noise| (noise - middle).abs()).collect());
-    let allowed = WORSE_MAX + 2.0 * 1.25 * deviation / (rounds.len() as f64).sqrt();
-    let worse = [0, 1].map(|logger| median(rounds.iter().map(|round| round.worse[logger]).collect()));
+    let allowed = WORSE_MAX + 2.0 * 1.25 * deviation / (blocks.len() as f64).sqrt();
+    let worse = [0, 1].map(|logger| median(blocks.iter().map(|block| block.worse[logger]).collect()));
     let [dead, stuck] = worse.map(|worse| 100.0 * worse);
     println!(
         "{what}: {dead:+.1} % with a dead logger, {stuck:+.1} % with a stuck one; allowed {:.1} %",
@@ -185,18 +204,7 @@ fn a_dead_or_stuck_logger_costs_callers_nothing() {
         start(logger, to)
     });
 
-    let rounds = if is_long() { ROUNDS_LONG } else { ROUNDS };
-    let mut measured = Vec::new();
-    for round in 0..rounds {
-        let mut windows = LOGGERS.map(|_| None);
-        for turn in 0..LOGGERS.len() {
-            // Another one begins each round.
-            let index = (turn + round) % LOGGERS.len();
-            windows[index] = Some(measure(&clusters[index].addresses()));
-        }
-        measured.push(windows.map(|window| window.expect("each had its turn")));
-    }
-
+    let measured = measure(&clusters);
     for (index, logger) in LOGGERS.iter().enumerate() {
         let figures = |of: fn(&Window) -> f64| median(measured.iter().map(|windows| of(&windows[index])).collect());
         let (per_second, p99_ms) = (figures(|window| window.per_second), figures(|window| window.p99_ms));
@@ -206,9 +214,9 @@ fn a_dead_or_stuck_logger_costs_callers_nothing() {
     println!("the live logger took {shipped} lines, the stuck one {connections} connections");
     assert!(shipped > 500, "there is something to log");
     assert!(connections > 3, "what is not read is given up, and another connection made");
-    let rounds = |of: fn(&Window) -> f64| -> Vec<_> {
-        measured.iter().map(|windows| round(windows.each_ref().map(of))).collect()
+    let compared = |of: fn(&Window) -> f64| -> Vec<_> {
+        measured.iter().map(|windows| compare(windows.each_ref().map(of))).collect()
     };
-    check("time for a call", &rounds(|window| 1.0 / window.per_second));
-    check("p99", &rounds(|window| window.p99_ms));
+    check("time for a call", &compared(|window| 1.0 / window.per_second));
+    check("p99", &compared(|window| window.p99_ms));
 }
