@@ -61,17 +61,28 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if !listen.ip().is_loopback() && !arguments.insecure {
         bail!("{} is not loopback, and whoever reaches it may write: give --insecure if that is meant", listen.ip());
     }
-    let sink = Arc::new(Mutex::new(Sink::open(arguments)?));
+    let sink = Sink::open(arguments)?;
     connect::runtime()?.block_on(async {
         let listener = TcpListener::bind(listen).await.with_context(|| format!("can't listen on {listen}"))?;
         print::note(&format!("listening on {}", listener.local_addr()?));
-        let (failed, mut failures) = mpsc::unbounded_channel();
         tokio::select! {
-            () = accept(&listener, &sink, &failed) => Ok(()),
-            Some(error) = failures.recv() => Err(error),
+            ended = take_all(&listener, sink) => ended,
             interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
         }
     })
+}
+
+/// Takes the lines of all that connect, for ever.
+///
+/// # Errors
+/// When they can't be written.
+pub(crate) async fn take_all(listener: &TcpListener, sink: Sink) -> anyhow::Result<()> {
+    let sink = Arc::new(Mutex::new(sink));
+    let (failed, mut failures) = mpsc::unbounded_channel();
+    tokio::select! {
+        () = accept(listener, &sink, &failed) => Ok(()),
+        Some(error) = failures.recv() => Err(error),
+    }
 }
 
 async fn accept(listener: &TcpListener, sink: &Arc<Mutex<Sink>>, failed: &mpsc::UnboundedSender<anyhow::Error>) {
@@ -126,13 +137,17 @@ async fn take_lines(stream: TcpStream, sink: &Mutex<Sink>) -> anyhow::Result<()>
 
 /// Where lines go.
 #[derive(Debug)]
-enum Sink {
+pub(crate) enum Sink {
     Stdout,
     File { file: File, path: PathBuf, bytes: u64, rotate_bytes: u64, keep: u32 },
 }
 
 impl Sink {
-    fn open(arguments: &Arguments) -> anyhow::Result<Sink> {
+    /// What the arguments name; a file that is there is gone on with.
+    ///
+    /// # Errors
+    /// When the file can't be written to.
+    pub(crate) fn open(arguments: &Arguments) -> anyhow::Result<Sink> {
         let Some(path) = arguments.output.clone() else { return Ok(Sink::Stdout) };
         let file = append(&path).with_context(|| format!("can't write to {}", path.display()))?;
         let bytes = file.metadata()?.len();

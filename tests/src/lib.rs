@@ -1,11 +1,15 @@
 //! What the tests of the whole share: the simulation, clusters of real processes, and what is done to those.
 
+pub mod bind;
 pub mod cluster;
 pub mod disk_faults;
 pub mod dns;
+pub mod flood;
 pub mod internet;
 pub mod load;
 pub mod netns;
 pub mod python;
 pub mod route53;
 pub mod sim;
+pub mod usage;
+pub mod windows;

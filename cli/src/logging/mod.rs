@@ -6,10 +6,11 @@ mod ship;
 use std::io::{IsTerminal, stderr};
 use std::net::SocketAddr;
 
-use tracing::Level;
-use tracing_subscriber::Layer as _;
+use tracing::{Level, Subscriber};
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use ship::Shipper;
@@ -59,10 +60,16 @@ pub(crate) fn start(
         lines.with_ansi(colours).boxed()
     };
     let shipping = logger.map(|logger| ship::start(logger, from)).transpose()?;
-    let shipped = shipping.as_ref().map(|shipping| {
-        let shipper: Shipper = shipping.shipper();
-        tracing_subscriber::fmt::layer().with_writer(move || shipper.clone()).json().flatten_event(true)
-    });
+    let shipped = shipping.as_ref().map(shipped);
     tracing_subscriber::registry().with(filter).with(lines).with(shipped).init();
     Ok(shipping)
 }
+
+/// Events as lines for the logger.
+fn shipped<S: Subscriber + for<'a> LookupSpan<'a>>(shipping: &Shipping) -> impl Layer<S> + use<S> {
+    let shipper: Shipper = shipping.shipper();
+    tracing_subscriber::fmt::layer().with_writer(move || shipper.clone()).json().flatten_event(true)
+}
+
+#[cfg(test)]
+mod tests;

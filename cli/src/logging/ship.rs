@@ -6,8 +6,9 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Lines, and bytes of lines, that may wait.
@@ -82,7 +83,8 @@ impl Write for Shipper {
 #[derive(Debug)]
 pub(crate) struct Shipping {
     shipper: Shipper,
-    thread: Option<JoinHandle<()>>,
+    /// Closed when the thread has ended; nothing is ever sent.
+    ended: Receiver<()>,
 }
 
 impl Shipping {
@@ -95,10 +97,8 @@ impl Drop for Shipping {
     fn drop(&mut self) {
         self.shipper.shared.lock().ends_at = Some(Instant::now() + LAST_WAIT);
         self.shipper.shared.changed.notify_one();
-        if let Some(thread) = self.thread.take() {
-            // It says nothing that is of use now.
-            let _ = thread.join();
-        }
+        // A thread that waits for the other end longer than that is left to end with the process.
+        let _ = self.ended.recv_timeout(LAST_WAIT);
     }
 }
 
@@ -106,9 +106,13 @@ impl Drop for Shipping {
 pub(super) fn start(logger: String, from: SocketAddr) -> io::Result<Shipping> {
     let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new() });
     let shipper = Shipper { shared: Arc::clone(&shared), head: format!("{{\"replica\":\"{from}\",").into() };
+    let (ends, ended) = mpsc::channel();
     let thread = thread::Builder::new().name("concoord-logger".into());
-    let thread = thread.spawn(move || send_all(&shared, &logger))?;
-    Ok(Shipping { shipper, thread: Some(thread) })
+    thread.spawn(move || {
+        send_all(&shared, &logger);
+        drop(ends);
+    })?;
+    Ok(Shipping { shipper, ended })
 }
 
 /// Until the process ends: connects, sends, and connects again.
@@ -237,8 +241,20 @@ mod tests {
 
     const FROM: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 14000);
 
+    /// How long anything may take that a test waits for.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
     fn line(number: usize) -> Vec<u8> {
         format!("{{\"number\":{number}}}\n").into_bytes()
+    }
+
+    /// Waits until the queue is as wanted.
+    fn wait_for_queue(shared: &Shared, what: &str, wanted: impl Fn(&Queue) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !wanted(&shared.lock()) {
+            assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// The numbers in the lines that arrive at one connection until it ends.
@@ -261,9 +277,7 @@ mod tests {
         let reader = thread::spawn(move || read_all(&listener));
         let mut shipper = shipping.shipper();
         for number in 0..100_000 {
-            while shipper.shared.lock().lines.len() > LINES_MAX / 2 {
-                thread::sleep(Duration::from_millis(1));
-            }
+            wait_for_queue(&shipper.shared, "room", |queue| queue.lines.len() <= LINES_MAX / 2);
             shipper.write_all(&line(number)).expect("it takes all");
         }
         drop(shipping);
@@ -288,6 +302,30 @@ mod tests {
     }
 
     #[test]
+    fn a_logger_that_reads_nothing_keeps_nobody_waiting_not_even_at_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let shipping = start(listener.local_addr().expect("its address").to_string(), FROM).expect("a thread");
+        let mut shipper = shipping.shipper();
+        let long = [b"{\"text\":\"", &[b'a'; 1_000][..], b"\"}\n"].concat();
+        shipper.write_all(&long).expect("it takes all");
+        let (_stream, _) = listener.accept().expect("a connection");
+        let (mut said, began) = (1_u32, Instant::now());
+        // All buffers on the way are full when the queue is: the sender waits.
+        while shipper.shared.lock().dropped < 1_000 {
+            assert!(began.elapsed() < PATIENCE, "the queue is bounded");
+            shipper.write_all(&long).expect("it takes all");
+            said += 1;
+        }
+        let each = began.elapsed() / said;
+        assert!(each < Duration::from_micros(20), "{each:?} for each line");
+        assert!(shipper.shared.lock().bytes <= BYTES_MAX);
+        let began = Instant::now();
+        drop(shipping);
+        let took = began.elapsed();
+        assert!(took < LAST_WAIT + Duration::from_millis(500), "{took:?}");
+    }
+
+    #[test]
     fn a_logger_that_comes_back_gets_what_was_said_meanwhile() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("its address");
@@ -304,9 +342,7 @@ mod tests {
         let again = TcpListener::bind(address).expect("the same port");
         let reader = thread::spawn(move || read_all(&again));
         // It connects when there is something to say; then it may end.
-        while !shipper.shared.lock().lines.is_empty() {
-            thread::sleep(Duration::from_millis(10));
-        }
+        wait_for_queue(&shipper.shared, "all to be sent", |queue| queue.lines.is_empty());
         drop(shipping);
         assert_eq!(reader.join().expect("it reads"), [2, 3]);
     }

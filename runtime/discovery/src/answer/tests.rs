@@ -264,15 +264,37 @@ fn a_hundred_thousand_mutated_packets_have_well_formed_answers_or_none() {
             }
         }
         let over = [Over::Udp, Over::UdpLimited, Over::Tcp][random.below(3)];
-        let Some(answered) = answer(&zones[random.below(zones.len())], &packet, over) else { continue };
-        assert!(over == Over::Tcp || answered.len() <= usize::from(UDP_BYTES_MAX));
-        let answered =
-            Message::from_vec(&answered).unwrap_or_else(|error| panic!("{error}: {answered:?} to {packet:?}"));
-        assert_eq!(answered.message_type, MessageType::Response);
-        assert_eq!(answered.id, u16::from_be_bytes([packet[0], packet[1]]));
-        codes.insert(u16::from(code(&answered)));
+        let Some(answered) = answer(&zones[random.below(zones.len())], &packet, over) else {
+            assert!(packet.len() < HEADER_BYTES || packet[2] & 0x80 != 0, "only answers are not answered: {packet:?}");
+            continue;
+        };
+        codes.insert(well_formed(&answered, &packet, over));
     }
     use ResponseCode::{BADVERS, FormErr, NXDomain, NoError, NotImp, Refused, ServFail};
     let all = [NoError, FormErr, ServFail, NXDomain, NotImp, Refused, BADVERS].map(u16::from);
     assert_eq!(codes, BTreeSet::from(all));
+}
+
+/// Checks that these bytes are an answer to `packet`, all of them and no more than may be sent. Gives its response code.
+fn well_formed(bytes: &[u8], packet: &[u8], over: Over) -> u16 {
+    let answered = Message::from_vec(bytes).unwrap_or_else(|error| panic!("{error}: {bytes:?} to {packet:?}"));
+    let again = answered.to_vec().expect("what was read can be written");
+    assert_eq!(again, bytes, "nothing stands behind it: {packet:?}");
+    assert_eq!(answered.message_type, MessageType::Response);
+    assert_eq!(answered.id, u16::from_be_bytes([packet[0], packet[1]]));
+    let asked = Message::from_vec(packet).ok();
+    let payload = asked.as_ref().and_then(|asked| asked.edns.as_ref()).map_or(UDP_BYTES_MIN, Edns::max_payload);
+    let limit = match over {
+        Over::Tcp => TCP_BYTES_MAX,
+        Over::Udp => usize::from(payload.clamp(UDP_BYTES_MIN, UDP_BYTES_MAX)),
+        Over::UdpLimited => packet.len(),
+    };
+    assert!(bytes.len() <= limit, "{} bytes, {over:?}: {answered} to {packet:?}", bytes.len());
+    // As written, for names are equal whatever their case.
+    let queries = |message: &Message| message.queries.iter().map(|query| format!("{query:?}")).collect::<Vec<_>>();
+    match asked {
+        Some(asked) => assert_eq!(queries(&answered), queries(&asked), "{packet:?}"),
+        None => assert_eq!(code(&answered), ResponseCode::FormErr, "{packet:?}"),
+    }
+    u16::from(code(&answered))
 }
