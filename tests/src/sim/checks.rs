@@ -43,6 +43,8 @@ pub struct Checks {
     ballots: BTreeMap<NodeId, Ballot>,
     /// The highest ballot that is durable on each disk.
     durable_ballots: BTreeMap<NodeId, Ballot>,
+    /// What was proposed in each ballot.
+    proposed: BTreeMap<(Ballot, Slot), Value>,
     /// What each node said that it promised and accepted.
     said: BTreeMap<NodeId, Said>,
     /// What queries could have seen so far: after each slot, what each object shows.
@@ -279,7 +281,10 @@ impl Checks {
     }
 
     /// A node sends a message: what it says there, it must still know after any crash.
-    pub fn said(&mut self, node: NodeId, message: &Message) {
+    ///
+    /// # Errors
+    /// [`Violation`] when it proposes another value than before in the same slot and ballot.
+    pub fn said(&mut self, node: NodeId, message: &Message) -> Result<(), Violation> {
         let said = self.said.entry(node).or_default();
         match message {
             Message::Prepare { ballot, .. } | Message::Promise { ballot, .. } => {
@@ -290,8 +295,17 @@ impl Checks {
                 let known = said.accepted.entry(*slot).or_insert(*ballot);
                 *known = (*known).max(*ballot);
             }
+            Message::Accept { ballot, slot, value, .. } => {
+                let first = self.proposed.entry((*ballot, *slot)).or_insert_with(|| value.clone());
+                if first != value {
+                    let what =
+                        format!("{node:?} proposes two values for slot {slot} in {ballot}: {first:?} and {value:?}");
+                    return Err(Violation::new(what));
+                }
+            }
             _ => {}
         }
+        Ok(())
     }
 
     /// A node starts again: what it said that it promised and accepted, it still knows, or knows that its disk lost it.

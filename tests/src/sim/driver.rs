@@ -175,7 +175,9 @@ impl World {
     }
 
     pub(super) fn transmit(&mut self, from: NodeId, to: NodeId, message: Message) {
-        self.checks.said(from, &message);
+        if let Err(violation) = self.checks.said(from, &message) {
+            self.violation.get_or_insert(violation);
+        }
         let [first, second] = self.network.delays(Place::Node(from), Place::Node(to), self.now_us, &mut self.chance);
         if let Some(delay) = second {
             self.schedule(delay, Event::Deliver { from, to, message: message.clone() });

@@ -197,8 +197,8 @@ impl World {
                 process.replica.decided().0 == decided
                     && process.queue.is_empty()
                     && process.replica.view().members.get(&node.id).is_some_and(|member| {
-                        // Whoever is told of it hears what it offers now.
-                        member.services == node.member.services
+                        // The leader knows what a member offers from its answers, which a cut for good may keep from it.
+                        !self.lost_for_good.is_empty() || member.services == node.member.services
                     })
             })
         });
