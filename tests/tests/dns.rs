@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use concoord_tests::cluster::{Cluster, concoord, free_address, wait_for_within};
+use concoord_tests::cluster::{Cluster, Launch, concoord, free_address, wait_for_within};
 use concoord_tests::dns::dig;
 use concoord_tests::load::counted;
 
@@ -116,6 +116,31 @@ fn a_client_that_knows_only_the_domain_finds_whoever_is_there() {
     }
     let addresses = cluster.addresses();
     assert_eq!(counted(&addresses), 3);
+}
+
+#[test]
+fn a_member_that_is_started_again_with_the_domain_becomes_a_name_server() {
+    let mut cluster = Cluster::new("dns-later");
+    let (first, server) = start(&mut cluster);
+    let flags = ["-o", "counter", "-b", &first.to_string()];
+    cluster.start(&flags);
+    let later = cluster.start(&flags);
+    let id = cluster.replica(later).id().expect("it has told its id");
+    let servers = |count: usize| {
+        wait_for_within(LATER, "the name servers", || match dig(server, &["-t", "ns", DOMAIN])? {
+            found if found.len() == count => Ok(found),
+            found => Err(format!("{found:?}")),
+        })
+    };
+    servers(1);
+    cluster.release(later).kill();
+    let port = free_address().port().to_string();
+    let more = ["-n", DOMAIN, "--dns-port", &port];
+    cluster.start_at(later, Launch::with_flags(&[&flags[..], &more].concat()));
+    assert!(servers(2).contains(&format!("{id}.{DOMAIN}.")), "under its id");
+    cluster.release(later).kill();
+    cluster.start_at(later, Launch::with_flags(&flags));
+    servers(1);
 }
 
 #[test]

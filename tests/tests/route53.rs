@@ -23,6 +23,8 @@ const DOMAIN: &str = "counterdomain.com";
 const CLUSTER: ClusterId = ClusterId(7);
 /// Runs of publishers that depose each other.
 const DEPOSED_RUNS: u64 = 200;
+/// How long one of them may take: each try fails with a chance of about a half, and pauses grow to four seconds.
+const DEPOSED_WAIT_MAX: Duration = Duration::from_secs(120);
 /// Quick changes of the members.
 const QUICK_CHANGES: u64 = 100;
 /// How long after the last of them all is as it shall be.
@@ -186,7 +188,7 @@ async fn a_minute_of_throttling_is_made_up_for_at_once() {
 async fn depose(seed: u64, inexact: bool) -> Vec<u64> {
     let late = Duration::from_millis(400);
     let faults =
-        Faults { seed, throttled: 5, prior: 5, lost_before: 3, lost_after: 3, late, inexact, ..Faults::default() };
+        Faults { seed, throttled: 3, prior: 10, lost_before: 2, lost_after: 2, late, inexact, ..Faults::default() };
     let fake = Fake::start(DOMAIN, faults).await;
     let mut random = StdRng::seed_from_u64(seed);
     let mut publishers = BTreeMap::new();
@@ -199,7 +201,7 @@ async fn depose(seed: u64, inexact: bool) -> Vec<u64> {
         newest = leader;
         time::sleep(Duration::from_millis(random.random_range(0..1500))).await;
     }
-    let done = time::timeout(Duration::from_secs(60), async {
+    let done = time::timeout(DEPOSED_WAIT_MAX, async {
         while fake.batches().iter().all(|batch| batch.revision != last) {
             time::sleep(Duration::from_millis(50)).await;
         }

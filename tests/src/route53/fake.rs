@@ -22,8 +22,8 @@ use super::http::{self, Request, elements, escaped, unescaped};
 
 /// Its one hosted zone.
 pub const ZONE_ID: &str = "Z0FAKE";
-/// Record sets on a page: few, so that all lists have several.
-const PAGE: usize = 3;
+/// Record sets on a page: few, so that lists have several.
+const PAGE: usize = 8;
 
 /// How it misbehaves. All off by default.
 #[derive(Clone, Debug)]

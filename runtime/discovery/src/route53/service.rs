@@ -219,12 +219,15 @@ fn not_asked<E: Error + 'static, R: fmt::Debug>(error: &SdkError<E, R>) -> Strin
         cause = found.source();
     }
     let last = causes.last().cloned().unwrap_or_else(|| error.to_string());
-    if causes.iter().any(|cause| cause.contains("credential") || cause.contains("no providers in chain")) {
-        return format!(
-            "no AWS credentials: give them with concoord route53id and concoord route53key, or in AWS_ACCESS_KEY_ID and \
-             AWS_SECRET_ACCESS_KEY ({})",
-            one_line(&last)
-        );
+    if causes.iter().any(|cause| cause.contains("credential")) {
+        // Who looked everywhere tells of each place; that is for the log of those who look for it.
+        tracing::debug!("no AWS credentials: {}", causes.join(": "));
+        let advice = "give them with concoord route53id and concoord route53key, or where AWS programs look for them, such as \
+                      AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+        return match last.contains("in chain") {
+            true => format!("no AWS credentials: {advice}"),
+            false => format!("no AWS credentials ({}): {advice}", one_line(&last)),
+        };
     }
     match error {
         SdkError::TimeoutError(_) => {
