@@ -164,12 +164,14 @@ async fn publish_once(
     let confirmed = match published {
         Ok(Published::Here) => {
             tokio::select! {
-                // Also when there will be no more.
-                _ = rosters.changed() => return Outcome::Outdated,
+                // What is confirmed already counts, whatever is newer.
+                biased;
                 confirmed = time::timeout(CONFIRM_WAIT_MAX, plugin.confirm()) => match confirmed {
                     Ok(confirmed) => confirmed.map(|()| Published::Here),
                     Err(_) => Err(format!("not confirmed within {} s", CONFIRM_WAIT_MAX.as_secs())),
                 },
+                // Also when there will be no more.
+                _ = rosters.changed() => return Outcome::Outdated,
             }
         }
         other => other,
