@@ -221,6 +221,7 @@ mod tests {
             services: Services::default(),
             live: *live,
             silent: false,
+            volatile: false,
             full: false,
         };
         Roster {

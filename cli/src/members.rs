@@ -129,6 +129,7 @@ mod tests {
             services: Services::default(),
             live: true,
             silent: false,
+            volatile: false,
             full: false,
         };
         Roster {

@@ -14,7 +14,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     connect: Connect,
 
-    /// Print JSON: {"cluster","view","leader","members":[{"id","addr","port","role","leader","live","silent","full"}]}, and
+    /// Print JSON: {"cluster","view","leader","members":[{"id","addr","port","role","leader","live","silent","volatile","full"}]}, and
     /// where the replica that answers has plugins, "plugins":[{"name","published","newest","left_to","failure"}] [default: off]
     #[arg(long)]
     json: bool,
@@ -49,6 +49,7 @@ fn as_json(roster: &Roster) -> Value {
             "leader": roster.leader == Some(member.id),
             "live": member.live,
             "silent": member.silent,
+            "volatile": member.volatile,
             "full": member.full,
         })
     });
@@ -81,7 +82,7 @@ fn as_table(roster: &Roster) -> String {
         table.row([
             member.id.to_string(),
             member.address.to_string(),
-            member.role.to_string(),
+            format!("{}{}", member.role, if member.volatile { " (volatile)" } else { "" }),
             if leads { "leader" } else { "" }.into(),
             match (member.live, member.full) {
                 (true, false) => "live",
@@ -122,6 +123,7 @@ mod tests {
             services: Services::default(),
             live,
             silent: !live,
+            volatile: id == 1,
             full: false,
         };
         Roster {
@@ -147,8 +149,8 @@ mod tests {
             "view": 4,
             "leader": "0000000000000002",
             "members": [
-                {"id": "0000000000000001", "addr": "127.0.0.1", "port": 14000, "role": "learner", "leader": false, "live": false, "silent": true, "full": false},
-                {"id": "0000000000000002", "addr": "127.0.0.1", "port": 14001, "role": "replica", "leader": true, "live": true, "silent": false, "full": false},
+                {"id": "0000000000000001", "addr": "127.0.0.1", "port": 14000, "role": "learner", "leader": false, "live": false, "silent": true, "volatile": true, "full": false},
+                {"id": "0000000000000002", "addr": "127.0.0.1", "port": 14001, "role": "replica", "leader": true, "live": true, "silent": false, "volatile": false, "full": false},
             ],
             "plugins": [
                 {"name": "dns", "published": 9, "newest": 9, "left_to": null, "failure": null},
@@ -163,9 +165,9 @@ mod tests {
     fn table_shows_each_member() {
         let expected = "\
 cluster 00000000000000000000000000000abc, view 4, 17 slots decided
-id                address          role     leader  live     silent
-0000000000000001  127.0.0.1:14000  learner          unheard  silent
-0000000000000002  127.0.0.1:14001  replica  leader  live
+id                address          role                leader  live     silent
+0000000000000001  127.0.0.1:14000  learner (volatile)          unheard  silent
+0000000000000002  127.0.0.1:14001  replica             leader  live
 dns of 0000000000000001: published revision 9, the newest
 other of 0000000000000001: published nothing; no route
 route53 of 0000000000000001: left to 0000000000000002";

@@ -72,7 +72,11 @@ fn the_view_names_both_and_one_leader() {
         expected.sort_unstable();
         assert_eq!(ports, expected);
         for member in members {
-            assert_eq!(keys(member), ["addr", "full", "id", "leader", "live", "port", "role", "silent"], "{view}");
+            assert_eq!(
+                keys(member),
+                ["addr", "full", "id", "leader", "live", "port", "role", "silent", "volatile"],
+                "{view}"
+            );
             assert_eq!(member["addr"], "127.0.0.1");
             assert_eq!((&member["role"], &member["live"]), (&Value::from("replica"), &Value::from(true)), "{view}");
             assert_eq!(member["leader"], view["leader"] == member["id"], "{view}");

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use concoord_client::Client;
+use concoord_objects::CounterProxy;
 use concoord_tests::cluster::{Cluster, Launch, concoord, wait_for};
 use concoord_tests::load::{Load, counted};
 
@@ -36,6 +38,26 @@ fn a_new_cluster_at_the_address_of_a_member_is_noticed_and_not_mixed_in() {
     assert_eq!(counted(&cluster.addresses()), 3, "and has its member back");
     let members = cluster.members(leader);
     assert_eq!(members.len(), REPLICAS, "{members:?}");
+}
+
+#[tokio::test]
+async fn a_first_replica_that_lost_its_disk_is_noticed_by_a_client() {
+    let mut cluster = Cluster::new("lost-disk");
+    let address = cluster.start(&["-o", "counter"]);
+    let counter = CounterProxy::new(Client::connect(&address.to_string()).await.expect("it serves"));
+    assert_eq!(counter.increment().await, Ok(1));
+    cluster.release(address).kill();
+    // The same command finds none of what it wrote, and starts a cluster of its own.
+    let empty = cluster.scratch().path().join("empty").display().to_string();
+    let mut replica = cluster.launch(address, Launch::with_flags(&["-o", "counter", "--data-dir", &empty]));
+    let asking = tokio::spawn(async move { counter.getvalue().await });
+    let (status, said) =
+        tokio::task::spawn_blocking(move || (replica.wait(), replica.log_since_start())).await.expect("it ends");
+    let last = said.lines().last().unwrap_or_default();
+    println!("noticed: {last}");
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(last.contains("a client of cluster") && last.contains("start it with -b"), "{last}");
+    asking.abort();
 }
 
 #[test]

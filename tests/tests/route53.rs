@@ -46,6 +46,7 @@ fn roster(revision: u64, count: u64, leader: u64) -> Roster {
         services: Services::ROUTE53,
         live: true,
         silent: false,
+        volatile: false,
         full: false,
     };
     Roster {

@@ -176,7 +176,16 @@ mod tests {
         let address = address.parse().expect("an address");
         let services = Services::default();
         // What the reporter hears at the moment is its own affair.
-        RosterMember { id: NodeId(id), address, role, services, live: id == 1, silent: !heard, full: false }
+        RosterMember {
+            id: NodeId(id),
+            address,
+            role,
+            services,
+            live: id == 1,
+            silent: !heard,
+            volatile: false,
+            full: false,
+        }
     }
 
     fn roster(leader: u64, members: Vec<RosterMember>) -> Roster {

@@ -8,8 +8,9 @@ use concoord_transport::{AcceptError, Inbox, Incoming, Outbox};
 use concoord_wire::client::{AdministerError, CallError, Request, Response};
 use tokio::sync::Semaphore;
 
+use crate::error::Stranger;
 use crate::events::ClientEvent;
-use crate::gate::{Gate, read_burst};
+use crate::gate::{Gate, read_burst, tell_of_stranger};
 use crate::limits::CLIENT_QUEUE_BYTES_MAX;
 
 /// What a queued request takes beside its arguments and names.
@@ -18,6 +19,7 @@ const REQUEST_BYTES: usize = 128;
 /// Serves one client until its connection ends.
 pub(crate) async fn read_client(gate: &Gate, incoming: Incoming) -> Result<(), AcceptError> {
     let from = incoming.remote_address();
+    tell_of_stranger(gate, &incoming, Stranger::Client(from)).await;
     let connection = incoming.welcome(gate.cluster(), gate.node).await?;
     gate.counters.clients.add(1);
     let (outbox, mut inbox) = connection.split();

@@ -216,10 +216,10 @@ impl Driver {
                 self.links.on_heard(node, address);
                 self.links.on_life(node, life);
             }
-            PeerEvent::Stranger { cluster, address } => {
-                tracing::debug!(%cluster, %address, "a replica of another cluster was refused");
+            PeerEvent::Stranger { cluster, who } => {
+                tracing::debug!(%cluster, ?who, "somebody of another cluster was refused");
                 if let Some(ours) = self.gate.cluster().filter(|_| self.progress.is_lone_first()) {
-                    self.work.failed = Some(NodeError::LostIdentity { ours, theirs: cluster, peer: address });
+                    self.work.failed = Some(NodeError::LostIdentity { ours, theirs: cluster, who });
                 }
             }
             PeerEvent::Dialed { node, attempt, result } => self.links.on_dialed(node, attempt, result),

@@ -13,6 +13,40 @@ use crate::disk::DirectoryError;
 use crate::log::{CreateError, LogError, OpenError};
 use crate::snapshots::SnapshotError;
 
+/// Who takes a replica for one of another cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stranger {
+    /// A replica, and where it is reached.
+    Replica(SocketAddr),
+    /// A client, and where it dialed from.
+    Client(SocketAddr),
+}
+
+impl Stranger {
+    fn of(self, cluster: ClusterId) -> String {
+        match self {
+            Stranger::Replica(address) => format!("a replica of cluster {cluster} at {address}"),
+            Stranger::Client(address) => format!("a client of cluster {cluster} at {address}"),
+        }
+    }
+
+    /// What to do where the other cluster is no more: its clients may go on looking for it.
+    fn else_do(self) -> &'static str {
+        match self {
+            Stranger::Replica(_) => "",
+            Stranger::Client(_) => "; if that cluster is no more, end its clients first",
+        }
+    }
+
+    /// What `-b` has to name to join the other cluster.
+    fn boot(self) -> String {
+        match self {
+            Stranger::Replica(address) => address.to_string(),
+            Stranger::Client(_) => "and another replica of that cluster".into(),
+        }
+    }
+}
+
 /// Why [`crate::run()`] ended although nobody stopped it. Each is one line that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -96,11 +130,11 @@ pub enum NodeError {
         /// Why, as the replica says.
         reason: String,
     },
-    /// A member of another cluster dialed this lone first replica: it most likely is that cluster's replica which
-    /// lost its state.
+    /// A replica or client of another cluster dialed this lone first replica: it most likely is that cluster's replica
+    /// which lost its state.
     #[error(
-        "a replica of cluster {theirs} at {peer} dialed this one, which started the new cluster {ours}: \
-        if it restarted after losing its state, start it with -b {peer} to join again"
+        "{} dialed this one, which started the new cluster {ours}: if it restarted after losing its state, start it with -b \
+         {} to join again{}", who.of(*theirs), who.boot(), who.else_do()
     )]
     LostIdentity {
         /// The cluster started here.
@@ -108,7 +142,7 @@ pub enum NodeError {
         /// The cluster that dialed.
         theirs: ClusterId,
         /// Who dialed.
-        peer: SocketAddr,
+        who: Stranger,
     },
     /// This host can't run an object that others may run: going on would make replicas differ.
     #[error("this host can't go on applying: {why}; the replica ends so that it does not differ from the others")]

@@ -12,6 +12,7 @@ use concoord_wire::peer::Message;
 use concoord_wire::{ClusterId, NodeId};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use crate::error::Stranger;
 use crate::limits::{CLIENT_QUEUE_BURSTS_MAX, PEER_QUEUE_BURSTS_MAX};
 
 /// From connections between replicas.
@@ -21,8 +22,8 @@ pub(crate) enum PeerEvent {
     Frames { from: NodeId, messages: Vec<Message> },
     /// A reader: a node said where it is reached, and in which of its lives it is.
     Heard { node: NodeId, address: SocketAddr, life: u64 },
-    /// A reader: a replica of another cluster dialed this one, and was refused.
-    Stranger { cluster: ClusterId, address: SocketAddr },
+    /// A reader: a replica or a client of another cluster dialed this one, and was refused.
+    Stranger { cluster: ClusterId, who: Stranger },
     /// A dial, wanted by the driver, has ended.
     Dialed { node: NodeId, attempt: Attempt, result: Result<Connection, DialError> },
     /// A connection dialed for the driver has ended.

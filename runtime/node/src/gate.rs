@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::counters::Counters;
+use crate::error::Stranger;
 use crate::events::{PeerEvent, Senders};
 use crate::limits::{CLIENT_QUEUE_BYTES_MAX, CLIENTS_MAX, JOINS_MAX, PEER_CONNECTIONS_MAX, READ_BURST_FRAMES_MAX};
 use crate::{client_reader, join};
@@ -167,7 +168,7 @@ async fn read_peer(gate: &Gate, incoming: Incoming) -> Result<(), AcceptError> {
         let why = "a peer's hello without another replica's id".to_owned();
         return Err(AcceptError::Lost { reason: why });
     };
-    tell_of_stranger(gate, &incoming, address).await;
+    tell_of_stranger(gate, &incoming, Stranger::Replica(address)).await;
     let life = incoming.hello().life;
     let connection = incoming.welcome(gate.cluster(), gate.node).await?;
     if gate.cluster().is_some() {
@@ -197,13 +198,13 @@ async fn read_peer(gate: &Gate, incoming: Incoming) -> Result<(), AcceptError> {
     }
 }
 
-/// Tells the driver of a replica that takes this one for a member of another cluster.
-async fn tell_of_stranger(gate: &Gate, incoming: &Incoming, address: SocketAddr) {
+/// Tells the driver of whoever takes this one for a member of another cluster.
+pub(crate) async fn tell_of_stranger(gate: &Gate, incoming: &Incoming, who: Stranger) {
     if let (Some(theirs), Some(ours)) = (incoming.hello().cluster, gate.cluster())
         && theirs != ours
     {
         // The driver is gone only when the process ends.
-        let _ = gate.senders.peers.send(PeerEvent::Stranger { cluster: theirs, address }).await;
+        let _ = gate.senders.peers.send(PeerEvent::Stranger { cluster: theirs, who }).await;
     }
 }
 

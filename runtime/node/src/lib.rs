@@ -66,7 +66,7 @@ pub mod snapshots;
 mod store;
 
 pub use driver::Exit;
-pub use error::{BootstrapFailure, BootstrapReason, NodeError};
+pub use error::{BootstrapFailure, BootstrapReason, NodeError, Stranger};
 pub use home::is_lived_in;
 pub use limits::STACK_BYTES;
 pub use options::{BOOT_WAIT, ObjectSource, Options, Ready, Storage};

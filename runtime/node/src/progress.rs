@@ -199,6 +199,7 @@ mod tests {
             services: Services::default(),
             live: true,
             silent: false,
+            volatile: false,
             full: false,
         };
         Arc::new(Roster {

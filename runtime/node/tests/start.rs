@@ -230,14 +230,15 @@ async fn a_client_that_sends_garbage_is_closed_and_others_are_served() {
 }
 
 #[tokio::test]
-async fn a_client_of_another_cluster_is_refused_and_told_which_this_is() {
+async fn a_client_of_another_cluster_is_refused_and_a_lone_first_replica_takes_itself_for_what_is_left_of_that() {
     let running = first().await;
     let theirs = ClusterId(running.ready.cluster.0 ^ 1);
     let refused = dial(running.ready.address, Role::Client, &hello(Some(theirs), None)).await.map(|_| ());
     let expected = Refusal::OtherCluster { expected: theirs, actual: running.ready.cluster };
     assert_eq!(refused, Err(DialError::Refused(expected)));
-    drop(running.stop);
-    assert_eq!(running.ended.await.expect("no panic").ok(), Some(Exit::Stopped));
+    let ended = timeout(SOON, running.ended).await.expect("it ends").expect("no panic");
+    let why = ended.expect_err("it may have lost its disk").to_string();
+    assert!(why.starts_with(&format!("a client of cluster {theirs} at 127.0.0.1:")) && why.contains("-b"), "{why}");
 }
 
 #[tokio::test]

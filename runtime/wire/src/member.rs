@@ -193,6 +193,8 @@ pub struct RosterMember {
     pub live: bool,
     /// Decided: it was unheard for so long that discovery leaves it out.
     pub silent: bool,
+    /// Whether it keeps nothing on disk: a restart is a new identity.
+    pub volatile: bool,
     /// Whether it told the reporting replica that its disk is full: it accepts nothing until there is room.
     pub full: bool,
 }

@@ -98,6 +98,7 @@ impl Cluster {
             services: Services::default(),
             live: true,
             silent: false,
+            volatile: false,
             full: false,
         };
         let leader = shared.members.iter().find(|(_, address)| Some(*address) == shared.leader);

@@ -355,6 +355,7 @@ impl Replica {
             live: member.id == self.node
                 || self.election.heard_within(member.id, self.timing.silent_us, self.now.monotonic_us),
             silent: member.silent,
+            volatile: member.volatile,
             full: if member.id == self.node { self.disk_full } else { self.election.is_full(member.id) },
         }
     }

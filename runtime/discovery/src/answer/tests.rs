@@ -19,7 +19,16 @@ fn roster(replicas: u64) -> Roster {
         let address = if id == 3 { "[2001:db8::3]:14000".into() } else { format!("10.0.0.{id}:14000") };
         let services = if id % 2 == 1 { Services::DNS } else { Services::default() };
         let (id, address) = (NodeId(id), address.parse().expect("an address"));
-        RosterMember { id, address, role: Role::Replica, services, live: true, silent: false, full: false }
+        RosterMember {
+            id,
+            address,
+            role: Role::Replica,
+            services,
+            live: true,
+            silent: false,
+            volatile: false,
+            full: false,
+        }
     };
     let mut members: Vec<_> = (1..=replicas).map(member).collect();
     members.push(RosterMember { role: Role::Witness, ..member(200) });

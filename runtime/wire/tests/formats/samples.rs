@@ -165,6 +165,7 @@ fn roster() -> Roster {
         services: Services(u32::MAX),
         live: true,
         silent: true,
+        volatile: true,
         full: true,
     };
     Roster {

@@ -16,6 +16,7 @@ fn roster(revision: u64, ids: &[u64]) -> Roster {
         services: Services::ROUTE53,
         live: true,
         silent: false,
+        volatile: false,
         full: false,
     };
     Roster {
