@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use concoord_consensus::objects::Objects;
 use concoord_executor::Executor;
 use concoord_tests::cluster::{Cluster, Scratch, concoord};
-use concoord_wire::abi::{Invocation, Outcome, Reply, Trigger};
+use concoord_wire::abi::{Invocation, ObjectLimits, Outcome, Reply, Trigger};
 use concoord_wire::{ObjectId, Position, Timestamp};
 
 fn committed(name: &str) -> PathBuf {
@@ -30,7 +30,7 @@ fn build(scratch: &Scratch) -> (PathBuf, PathBuf) {
 fn replies(module: &[u8]) -> Vec<Reply> {
     let mut executor = Executor::new().expect("this host runs Wasm");
     let object = ObjectId(1);
-    executor.load(object, module).expect("it passes the checks");
+    executor.load(object, module, ObjectLimits::default()).expect("it passes the checks");
     let calls: [(&str, &[u8]); 9] = [
         ("getvalue", &[]),
         ("increment", &[]),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use concoord_wire::ObjectId;
-use concoord_wire::abi::{Invocation, Outcome};
+use concoord_wire::abi::{Invocation, LimitReached, ObjectLimits, Outcome};
 
 /// Whether the outcome of an input can be carried out; else why not, in words for the object's author. Asked before
 /// the input's changes are kept, so that a refused input changes nothing.
@@ -11,11 +11,12 @@ pub type Accept = fn(&Outcome) -> Result<(), String>;
 /// Runs objects. Everything it returns is a pure function of the modules and inputs it was given, the same on every
 /// replica; what can't be so is a [`Fault::Host`].
 pub trait Objects {
-    /// Makes `object` from a module: constructors run, `Init` not yet. Gives the encoded interface.
+    /// Makes `object` from a module, to run within these limits: constructors run, `Init` not yet. Gives the encoded
+    /// interface.
     ///
     /// # Errors
     /// [`Fault`]; then there is no such object.
-    fn load(&mut self, object: ObjectId, module: &[u8]) -> Result<Bytes, Fault>;
+    fn load(&mut self, object: ObjectId, module: &[u8], limits: ObjectLimits) -> Result<Bytes, Fault>;
 
     /// Runs one input and keeps what it changed, unless `accept` refuses the outcome.
     ///
@@ -51,7 +52,7 @@ pub trait Objects {
     /// # Errors
     /// [`Fault`]; then there is no such object. [`Fault::Refused`] when the module can't be loaded or the bytes are no
     /// state of it, whatever they are.
-    fn restore(&mut self, object: ObjectId, module: &[u8], state: &[u8]) -> Result<Bytes, Fault>;
+    fn restore(&mut self, object: ObjectId, module: &[u8], limits: ObjectLimits, state: &[u8]) -> Result<Bytes, Fault>;
 
     /// A hash over the object's whole state, the same on all replicas that agree. `None` for an unknown object.
     fn state_hash(&mut self, object: ObjectId) -> Option<u64>;
@@ -66,6 +67,9 @@ pub enum Fault {
     /// The guest trapped. The same on every replica.
     #[error("trapped: {0}")]
     Trapped(String),
+    /// The guest went beyond a limit. The same on every replica.
+    #[error("{0}")]
+    Limit(LimitReached),
     /// The guest's outcome is not one. The same on every replica.
     #[error("broke the object ABI: {0}")]
     Misbehaved(String),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use concoord_consensus::objects::Objects;
 use concoord_executor::{Executor, check};
 use concoord_module::PAGE_BYTES;
-use concoord_wire::abi::{Invocation, Trigger};
+use concoord_wire::abi::{Invocation, ObjectLimits, Trigger};
 use concoord_wire::interface::Interface;
 use concoord_wire::{ObjectId, Position, Timestamp, codec};
 
@@ -21,7 +21,7 @@ fn main() {
     let object: ObjectId = codec::from_bytes(&[1]).expect("an id is a number");
     let mut executor = Executor::new().expect("a host that runs Wasm");
     let loading = Instant::now();
-    executor.load(object, COUNTER).expect("the counter loads");
+    executor.load(object, COUNTER, ObjectLimits::default()).expect("the counter loads");
     println!("load (check, rewrite, compile, describe): {:.1} ms", loading.elapsed().as_secs_f64() * 1e3);
     let increment = invocation(Trigger::Call { method: "increment" });
     let getvalue = invocation(Trigger::Call { method: "getvalue" });
@@ -31,7 +31,7 @@ fn main() {
 
     println!("\nan object with 64 MiB of state");
     let large = large();
-    executor.load(object, &large).expect("it loads");
+    executor.load(object, &large, ObjectLimits::default()).expect("it loads");
     let call = invocation(Trigger::Call { method: "call" });
     measure_inputs(&mut executor, object, [&call, &call], [&[1], &[0]]);
     measure_state(&mut executor, object, &large, COPIES);

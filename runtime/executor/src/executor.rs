@@ -8,7 +8,7 @@ use bytes::Bytes;
 use concoord_consensus::objects::{Accept, Fault, Objects};
 use concoord_module::Limits;
 use concoord_wire::ObjectId;
-use concoord_wire::abi::{Invocation, Outcome};
+use concoord_wire::abi::{Invocation, ObjectLimits, Outcome};
 use concoord_wire::interface::Interface;
 use wasmtime::Engine;
 
@@ -86,7 +86,7 @@ impl Executor {
 }
 
 impl Objects for Executor {
-    fn load(&mut self, object: ObjectId, module: &[u8]) -> Result<Bytes, Fault> {
+    fn load(&mut self, object: ObjectId, module: &[u8], _: ObjectLimits) -> Result<Bytes, Fault> {
         let code = self.code(module)?;
         let mut instance = Instance::new(&code)?;
         instance.initialize().map_err(|fault| refused("its constructors", fault))?;
@@ -139,7 +139,7 @@ impl Objects for Executor {
         Ok(known(&mut self.objects, object)?.instance.snapshot())
     }
 
-    fn restore(&mut self, object: ObjectId, module: &[u8], state: &[u8]) -> Result<Bytes, Fault> {
+    fn restore(&mut self, object: ObjectId, module: &[u8], _: ObjectLimits, state: &[u8]) -> Result<Bytes, Fault> {
         let code = self.code(module)?;
         let state = State::decode(state).map_err(|error| Fault::Refused(error.to_string()))?;
         let description = describe_new(&code)?.0;
@@ -184,6 +184,7 @@ fn refused(what: &str, fault: Fault) -> Fault {
     match fault {
         Fault::Host(_) | Fault::Refused(_) => fault,
         Fault::Trapped(why) => Fault::Refused(format!("{what} trapped: {why}")),
+        Fault::Limit(reached) => Fault::Refused(format!("{what}: {reached}")),
         Fault::Misbehaved(why) => Fault::Refused(format!("{what} broke the object ABI: {why}")),
     }
 }

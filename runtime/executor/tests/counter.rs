@@ -4,7 +4,7 @@ mod support;
 
 use concoord_consensus::objects::Objects;
 use concoord_executor::Executor;
-use concoord_wire::abi::{Answer, Outcome, Rejection, Reply, Trigger};
+use concoord_wire::abi::{Answer, ObjectLimits, Outcome, Rejection, Reply, Trigger};
 use concoord_wire::codec;
 use concoord_wire::interface::{Interface, MethodKind};
 use support::{call, input, object, returned, update};
@@ -13,7 +13,7 @@ const COUNTER: &[u8] = include_bytes!("../../../objects-wasm/dist/counter.wasm")
 
 fn counting() -> Executor {
     let mut executor = Executor::new().expect("a host that runs Wasm");
-    let description = executor.load(object(1), COUNTER).expect("the counter loads");
+    let description = executor.load(object(1), COUNTER, ObjectLimits::default()).expect("the counter loads");
     assert_eq!(Interface::decode(&description).as_ref(), Ok(&concoord_executor::describe(COUNTER).expect("described")));
     let init = executor.invoke(object(1), &input(Trigger::Init), &[], |_| Ok(()));
     assert!(matches!(init, Ok(Outcome { reply: Reply::None | Reply::Now(Answer::Returned(_)), .. })), "{init:?}");

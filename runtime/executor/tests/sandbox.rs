@@ -4,6 +4,7 @@ mod support;
 
 use concoord_consensus::objects::{Fault, Objects};
 use concoord_executor::Executor;
+use concoord_wire::abi::ObjectLimits;
 use concoord_wire::codec;
 use support::guest::{
     GROW, PAGES_MAX, PANIC, STATE, assemble, command, escaped, interface, loaded, module, number, state_after, text,
@@ -145,7 +146,7 @@ fn a_grown_object_is_put_back_with_its_pages() {
 fn objects_do_not_see_each_other() {
     let (mut executor, first) = loaded();
     let second = object(2);
-    executor.load(second, &module()).expect("the guest loads");
+    executor.load(second, &module(), ObjectLimits::default()).expect("the guest loads");
     let before = executor.state_hash(second);
     assert_eq!(executor.state_hash(first), before, "one module, one state");
     for what in [STATE, PANIC, GROW, GROW_PANIC] {
@@ -195,11 +196,11 @@ fn what_is_no_object_is_refused() {
     ];
     let mut executor = Executor::new().expect("a host that runs Wasm");
     for (text, words) in cases {
-        let fault = executor.load(object(1), &assemble(&text));
+        let fault = executor.load(object(1), &assemble(&text), ObjectLimits::default());
         assert!(matches!(&fault, Err(Fault::Refused(why)) if why.contains(words)), "{fault:?} instead of {words}");
         assert_eq!(executor.state_hash(object(1)), None, "nothing is left of it");
     }
-    assert!(matches!(executor.load(object(1), b"text"), Err(Fault::Refused(_))));
+    assert!(matches!(executor.load(object(1), b"text", ObjectLimits::default()), Err(Fault::Refused(_))));
     assert!(matches!(concoord_executor::describe(b"text"), Err(Fault::Refused(_))));
     assert_eq!(concoord_executor::describe(&module()), Ok(interface()));
 }

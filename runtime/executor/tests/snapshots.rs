@@ -4,6 +4,7 @@ mod support;
 
 use concoord_consensus::objects::{Fault, Objects};
 use concoord_executor::{Executor, Limits};
+use concoord_wire::abi::ObjectLimits;
 use concoord_wire::codec;
 use support::guest::{GROW, PAGES_MAX, PANIC, STATE, command, loaded, module, number, state_after};
 use support::{call, object, returned, update};
@@ -19,14 +20,14 @@ fn executor() -> Executor {
 #[test]
 fn a_restored_counter_goes_on_counting() {
     let (mut one, mut other, id) = (Executor::new().unwrap(), Executor::new().unwrap(), object(1));
-    let interface = one.load(id, COUNTER).unwrap();
+    let interface = one.load(id, COUNTER, ObjectLimits::default()).unwrap();
     one.invoke(id, &support::input(concoord_wire::abi::Trigger::Init), &[], |_| Ok(())).unwrap();
     for _ in 0..300 {
         update(&mut one, id, "increment", &[]).unwrap();
     }
     let state = one.snapshot(id).unwrap();
     assert!(state.len() < 32 << 10, "{} bytes for a memory that is mostly zero", state.len());
-    assert_eq!(other.restore(id, COUNTER, &state), Ok(interface));
+    assert_eq!(other.restore(id, COUNTER, ObjectLimits::default(), &state), Ok(interface));
     for count in 301_i64..400 {
         assert_eq!(one.state_hash(id), other.state_hash(id));
         for executor in [&mut one, &mut other] {
@@ -46,7 +47,7 @@ fn memory_pages_and_globals_are_restored() {
     let (state, hash) = (one.snapshot(id).unwrap(), one.state_hash(id));
     assert_eq!(one.snapshot(id).as_ref(), Ok(&state), "reading the state leaves no trace");
     let mut other = executor();
-    other.restore(id, &module(), &state).unwrap();
+    other.restore(id, &module(), ObjectLimits::default(), &state).unwrap();
     assert_eq!(other.state_hash(id), hash);
     assert!(command(&mut other, PANIC).is_err());
     assert_eq!(other.state_hash(id), hash);
@@ -64,7 +65,10 @@ fn an_object_is_restored_to_what_the_state_says_and_nothing_else() {
     let full = executor.snapshot(id).unwrap();
     let mut empty = full[..9 + 3 * 8].to_vec();
     empty.extend([0; 4]);
-    assert_eq!(executor.restore(object(2), &module(), &empty).as_ref(), Ok(&executor.load(id, &module()).unwrap()));
+    assert_eq!(
+        executor.restore(object(2), &module(), ObjectLimits::default(), &empty).as_ref(),
+        Ok(&executor.load(id, &module(), ObjectLimits::default()).unwrap())
+    );
     assert_eq!(executor.snapshot(object(2)), Ok(empty));
     assert_ne!(executor.state_hash(object(2)), executor.state_hash(id));
 }
@@ -88,13 +92,13 @@ fn what_is_no_state_of_the_module_is_refused() {
         (Vec::new(), "its state ends within its version"),
     ];
     for (bytes, words) in cases {
-        let fault = executor.restore(object(2), &module(), &bytes);
+        let fault = executor.restore(object(2), &module(), ObjectLimits::default(), &bytes);
         assert!(matches!(&fault, Err(Fault::Refused(why)) if why.contains(words)), "{fault:?} instead of {words}");
         assert_eq!(executor.state_hash(object(2)), None, "nothing is left of it");
     }
-    let other = executor.restore(object(2), COUNTER, &state);
+    let other = executor.restore(object(2), COUNTER, ObjectLimits::default(), &state);
     assert!(matches!(&other, Err(Fault::Refused(why)) if why.contains("its state has")), "{other:?}");
-    let text = executor.restore(object(2), b"text", &state);
+    let text = executor.restore(object(2), b"text", ObjectLimits::default(), &state);
     assert!(matches!(text, Err(Fault::Refused(_))), "{text:?}");
     assert!(matches!(executor.snapshot(object(2)), Err(Fault::Host(_))));
 }
@@ -105,7 +109,7 @@ fn damaged_states_are_refused_or_restored_as_they_are() {
     command(&mut executor, STATE).expect("kept");
     let (state, module) = (executor.snapshot(id).unwrap(), module());
     for length in 0..state.len() {
-        let cut = executor.restore(object(2), &module, &state[..length]);
+        let cut = executor.restore(object(2), &module, ObjectLimits::default(), &state[..length]);
         assert!(matches!(cut, Err(Fault::Refused(_))), "cut at {length}: {cut:?}");
     }
     let (mut refused, mut restored) = (0, 0);
@@ -115,7 +119,7 @@ fn damaged_states_are_refused_or_restored_as_they_are() {
         // Half of them near the beginning, where the numbers stand.
         let range = if round % 2 == 0 { 48 } else { state.len() };
         damaged[(drawn >> 16) as usize % range] ^= 1 << (drawn % 8);
-        match executor.restore(object(2), &module, &damaged) {
+        match executor.restore(object(2), &module, ObjectLimits::default(), &damaged) {
             Ok(_) => {
                 assert_eq!(executor.snapshot(object(2)), Ok(damaged));
                 restored += 1;

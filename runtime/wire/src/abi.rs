@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CallId, Position, SessionId, Timestamp};
+use crate::{CallId, Position, SessionId, Timestamp, limits};
 
 /// Value of the exported global `concoord_abi`.
 pub const ABI_VERSION: i32 = 1;
@@ -145,6 +145,68 @@ pub struct Timer {
     pub token: u64,
     /// Decided time from which it may fire.
     pub due: Timestamp,
+}
+
+/// What an object may take of every replica. Decided when it is loaded, so the same everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectLimits {
+    /// Gas that one input may use.
+    pub gas_per_call: u64,
+    /// Pages of 64 KiB that its memory may have.
+    pub memory_pages: u32,
+}
+
+impl Default for ObjectLimits {
+    fn default() -> ObjectLimits {
+        ObjectLimits { gas_per_call: limits::GAS_PER_CALL, memory_pages: limits::MEMORY_PAGES }
+    }
+}
+
+/// An input went beyond a limit, so nothing of it happened: which limit, and how much it allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{}", self.text())]
+pub struct LimitReached {
+    /// Which limit.
+    pub what: LimitKind,
+    /// How much it allows.
+    pub limit: u64,
+}
+
+/// What is limited about one input of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LimitKind {
+    /// Instructions executed, weighed by the cost table.
+    Gas,
+    /// Calls within calls, weighed by what each needs of the stack.
+    Depth,
+    /// Pages of memory: the input asked for more, and could not go on without.
+    MemoryPages,
+    /// Bytes of the encoded outcome.
+    OutcomeBytes,
+    /// Parked calls answered.
+    Answered,
+    /// Events emitted.
+    Events,
+    /// Timers set.
+    Timers,
+    /// Lines for the log.
+    LogLines,
+}
+
+impl LimitReached {
+    fn text(self) -> String {
+        let limit = self.limit;
+        match self.what {
+            LimitKind::Gas => format!("out of gas: a call may use {limit}"),
+            LimitKind::Depth => format!("too deep: calls within calls may weigh {limit} on the stack"),
+            LimitKind::MemoryPages => format!("out of memory: the object may have {limit} pages of 64 KiB"),
+            LimitKind::OutcomeBytes => format!("too large an outcome: it may have {limit} bytes"),
+            LimitKind::Answered => format!("too many calls answered at once: at most {limit}"),
+            LimitKind::Events => format!("too many events at once: at most {limit}"),
+            LimitKind::Timers => format!("too many timers at once: at most {limit}"),
+            LimitKind::LogLines => format!("too many lines for the log at once: at most {limit}"),
+        }
+    }
 }
 
 /// Packs an address and a length as the exports return them.

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::abi::Answer;
+use crate::abi::{Answer, LimitReached};
 use crate::member::Roster;
 use crate::{CallId, NodeId, ObjectId, SessionId, Slot, ViewId};
 
@@ -323,6 +323,24 @@ pub enum CallError {
         /// The method.
         method: String,
         /// What it did.
+        why: String,
+    },
+    /// The method went beyond a limit; nothing changed.
+    #[error("{object}.{method}: {reached}")]
+    LimitReached {
+        /// The object's name.
+        object: String,
+        /// The method.
+        method: String,
+        /// Which limit.
+        reached: LimitReached,
+    },
+    /// The object is suspended: it trapped where nobody waited for it. Nothing was executed.
+    #[error("{object} is suspended: {why}; resume or upgrade it")]
+    Suspended {
+        /// The object's name.
+        object: String,
+        /// What happened.
         why: String,
     },
     /// This replica can't serve at the moment.

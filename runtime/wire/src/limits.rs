@@ -13,6 +13,18 @@ pub const ARGUMENTS_BYTES_MAX: usize = 1 << 20;
 pub const NAME_BYTES_MAX: usize = 128;
 /// Bytes of one encoded outcome of an object.
 pub const OUTCOME_BYTES_MAX: usize = 3 << 20;
+/// Parked calls that one input may answer.
+pub const ANSWERED_MAX: usize = 4096;
+/// Events that one input may emit.
+pub const EVENTS_MAX: usize = 1024;
+/// Timers that one input may set.
+pub const TIMERS_MAX: usize = 1024;
+/// Lines that one input may write to the replica's log.
+pub const LOG_LINES_MAX: usize = 64;
+/// Gas that one input may use unless its object was loaded with another limit: the time of a few tenths of a second.
+pub const GAS_PER_CALL: u64 = 500_000_000;
+/// Pages of 64 KiB that an object's memory may have unless it was loaded with another limit: 256 MiB.
+pub const MEMORY_PAGES: u32 = 4096;
 /// Bytes of a Wasm module. It travels in one log entry until snapshots carry it.
 pub const MODULE_BYTES_MAX: usize = 8 << 20;
 /// Bytes of an encoded interface description.

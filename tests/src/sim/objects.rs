@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use concoord::Object;
-use concoord::wire::abi::{Invocation, Outcome, Trigger};
+use concoord::wire::abi::{Invocation, ObjectLimits, Outcome, Trigger};
 use concoord::wire::{ObjectId, codec};
 use concoord_consensus::objects::{Accept, Fault, Objects};
 use concoord_object_counter::Counter;
@@ -98,7 +98,7 @@ pub struct Natives {
 }
 
 impl Objects for Natives {
-    fn load(&mut self, object: ObjectId, module: &[u8]) -> Result<Bytes, Fault> {
+    fn load(&mut self, object: ObjectId, module: &[u8], _: ObjectLimits) -> Result<Bytes, Fault> {
         let (native, interface) = Native::load(module)?;
         self.objects.insert(object, native);
         Ok(interface)
@@ -136,7 +136,7 @@ impl Objects for Natives {
         Ok(self.object(object)?.export())
     }
 
-    fn restore(&mut self, object: ObjectId, module: &[u8], state: &[u8]) -> Result<Bytes, Fault> {
+    fn restore(&mut self, object: ObjectId, module: &[u8], _: ObjectLimits, state: &[u8]) -> Result<Bytes, Fault> {
         let (mut native, interface) = Native::load(module)?;
         native.import(state)?;
         self.objects.insert(object, native);

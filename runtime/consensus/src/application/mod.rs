@@ -31,7 +31,7 @@ mod snapshot;
 mod tests;
 
 use bytes::Bytes;
-use concoord_wire::abi::{Invocation, Trigger};
+use concoord_wire::abi::{Invocation, ObjectLimits, Trigger};
 use concoord_wire::client::{CallError, Response};
 use concoord_wire::codec::{self, FrameError};
 use concoord_wire::interface::MethodKind;
@@ -310,7 +310,7 @@ impl<O: Objects> Application<O> {
 
     fn try_load(&mut self, slot: Slot, name: &str, module: &[u8], arguments: &[u8]) -> Result<ObjectId, LoadError> {
         let id = self.registry.admit(name, module).map_err(LoadError::Refused)?;
-        let interface = self.objects.load(id, module)?;
+        let interface = self.objects.load(id, module, ObjectLimits::default())?;
         let started = self.start(id, &interface, arguments);
         match started {
             Ok(methods) => {
@@ -355,6 +355,7 @@ impl From<Fault> for LoadError {
         match fault {
             Fault::Refused(why) | Fault::Misbehaved(why) => LoadError::Refused(why),
             Fault::Trapped(why) => LoadError::Refused(format!("the constructor trapped: {why}")),
+            Fault::Limit(reached) => LoadError::Refused(format!("the constructor: {reached}")),
             Fault::Host(why) => LoadError::Host(why),
         }
     }
@@ -378,6 +379,7 @@ fn faulted(object: &str, method: &str, applied: Slot, fault: Fault) -> Result<Ca
     let (object, method) = (object.to_owned(), method.to_owned());
     match fault {
         Fault::Trapped(message) => Ok(CallError::Trapped { object, method, message }),
+        Fault::Limit(reached) => Ok(CallError::LimitReached { object, method, reached }),
         Fault::Misbehaved(why) | Fault::Refused(why) => Ok(CallError::Misbehaved { object, method, why }),
         Fault::Host(why) => Err(HostFault::Object { object, applied, why }),
     }

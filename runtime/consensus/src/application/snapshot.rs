@@ -15,6 +15,7 @@
 //! What is read is bounded while it is read: a count or a length is compared with its limit, or with what is there,
 //! before memory is taken for it.
 
+use concoord_wire::abi::ObjectLimits;
 use concoord_wire::{ClusterId, Position, Slot, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -178,9 +179,10 @@ fn restore_object(
 ) -> Result<Object, RestoreError> {
     let Entry { id, name, loaded, module } = entry;
     let refused = |name: String, why: String| RestoreError::Object { name, why };
-    let interface = match objects.restore(id, module.bytes(), state) {
+    let interface = match objects.restore(id, module.bytes(), ObjectLimits::default(), state) {
         Ok(interface) => interface,
         Err(Fault::Host(why)) => return Err(HostFault::Object { object: name, applied, why }.into()),
+        Err(fault @ Fault::Limit(_)) => return Err(refused(name, fault.to_string())),
         Err(Fault::Refused(why) | Fault::Trapped(why) | Fault::Misbehaved(why)) => return Err(refused(name, why)),
     };
     match registry::methods(&interface) {

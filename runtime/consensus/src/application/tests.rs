@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use concoord_wire::abi::{Answer, Event, Outcome, Rejection, Reply, Timer};
+use concoord_wire::abi::{Answer, Event, ObjectLimits, Outcome, Rejection, Reply, Timer};
 use concoord_wire::client::Consistency;
 use concoord_wire::interface::{Interface, Method, Type, TypeIndex};
 use concoord_wire::limits::NAME_BYTES_MAX;
@@ -69,7 +69,7 @@ impl Counter {
 }
 
 impl Objects for Native {
-    fn load(&mut self, object: ObjectId, module: &[u8]) -> Result<Bytes, Fault> {
+    fn load(&mut self, object: ObjectId, module: &[u8], _: ObjectLimits) -> Result<Bytes, Fault> {
         let interface = match module {
             b"refused" => return Err(Fault::Refused("has imports".into())),
             b"host" => return Err(Fault::Host("no memory".into())),
@@ -108,7 +108,7 @@ impl Objects for Native {
         Ok(codec::to_bytes(&(counter.value, &counter.inputs)))
     }
 
-    fn restore(&mut self, object: ObjectId, module: &[u8], state: &[u8]) -> Result<Bytes, Fault> {
+    fn restore(&mut self, object: ObjectId, module: &[u8], _: ObjectLimits, state: &[u8]) -> Result<Bytes, Fault> {
         let (value, inputs) = codec::from_bytes(state).map_err(|error| Fault::Refused(error.to_string()))?;
         let interface = self.load(object, module)?;
         self.counters.insert(object, Counter { value, inputs });

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use concoord_wire::abi::Trigger;
+use concoord_wire::abi::{ObjectLimits, Trigger};
 use concoord_wire::interface::Interface;
 use concoord_wire::{Position, Timestamp, codec};
 
@@ -43,7 +43,7 @@ fn spinning() -> Vec<u8> {
 #[test]
 fn a_call_that_does_not_return_is_ended_as_a_host_fault() {
     let mut executor = Executor::new().unwrap();
-    executor.load(object(), &spinning()).unwrap();
+    executor.load(object(), &spinning(), ObjectLimits::default()).unwrap();
     let before = executor.state_hash(object());
     let (ended, engine) = (AtomicBool::new(false), executor.engine.clone());
     let fault = thread::scope(|scope| {
@@ -67,7 +67,7 @@ fn a_call_costs_about_a_microsecond_besides_the_copy() {
     const CALLS: usize = 20_000;
     const P50_MAX: Duration = Duration::from_micros(50);
     let mut executor = Executor::new().unwrap();
-    executor.load(object(), COUNTER).unwrap();
+    executor.load(object(), COUNTER, ObjectLimits::default()).unwrap();
     executor.invoke(object(), &invocation(Trigger::Init), &[], |_| Ok(())).unwrap();
     let increment = invocation(Trigger::Call { method: "increment" });
     let instance = &mut executor.objects.get_mut(&object()).unwrap().instance;

@@ -2,7 +2,7 @@
 
 use concoord_consensus::objects::{Fault, Objects};
 use concoord_executor::{Executor, Limits};
-use concoord_wire::abi::Outcome;
+use concoord_wire::abi::{ObjectLimits, Outcome};
 use concoord_wire::interface::Interface;
 use concoord_wire::{ObjectId, codec};
 
@@ -41,7 +41,7 @@ pub(crate) fn module() -> Vec<u8> {
 pub(crate) fn loaded() -> (Executor, ObjectId) {
     let limits = Limits { memory_pages: PAGES_MAX, ..Limits::default() };
     let mut executor = Executor::with_limits(limits).expect("a host that runs Wasm");
-    executor.load(object(1), &module()).expect("the guest loads");
+    executor.load(object(1), &module(), ObjectLimits::default()).expect("the guest loads");
     (executor, object(1))
 }
 

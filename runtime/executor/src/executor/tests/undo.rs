@@ -76,7 +76,7 @@ fn random_inputs_leave_the_state_of_plain_copying(seed: u64, happened: &mut Happ
     let module = guest();
     let mut plain: Vec<Plain> = (0..OBJECTS)
         .map(|number| {
-            executor.load(object_numbered(number), &module).unwrap();
+            executor.load(object_numbered(number), &module, ObjectLimits::default()).unwrap();
             let code = Code::compile(&executor.engine, &module, &limits).unwrap();
             let mut instance = Instance::new(&code).unwrap();
             instance.initialize().unwrap();
@@ -124,7 +124,7 @@ fn random_inputs_leave_the_state_that_plain_copying_leaves() {
 #[test]
 fn only_the_last_input_is_undone() {
     let mut executor = Executor::new().unwrap();
-    executor.load(object(), &guest()).unwrap();
+    executor.load(object(), &guest(), ObjectLimits::default()).unwrap();
     let input = invocation(Trigger::Call { method: "command" });
     for successes in [1, 5, NOTED_INPUTS_MAX - 6, NOTED_INPUTS_MAX, NOTED_INPUTS_MAX + 1, 2 * NOTED_INPUTS_MAX] {
         for _ in 0..successes {
@@ -143,13 +143,13 @@ fn a_module_is_compiled_once_however_many_objects_it_makes() {
     let mut executor = Executor::new().unwrap();
     let module = guest();
     let ids = [0, 1, 2].map(object_numbered);
-    executor.load(ids[0], &module).unwrap();
-    executor.load(ids[1], &module).unwrap();
+    executor.load(ids[0], &module, ObjectLimits::default()).unwrap();
+    executor.load(ids[1], &module, ObjectLimits::default()).unwrap();
     let state = executor.snapshot(ids[1]).unwrap();
-    executor.restore(ids[2], &module, &state).unwrap();
+    executor.restore(ids[2], &module, ObjectLimits::default(), &state).unwrap();
     for id in ids {
         assert!(Arc::ptr_eq(&executor.objects[&id].code, &executor.objects[&ids[0]].code));
     }
-    executor.load(object_numbered(3), &spinning()).unwrap();
+    executor.load(object_numbered(3), &spinning(), ObjectLimits::default()).unwrap();
     assert!(!Arc::ptr_eq(&executor.objects[&object_numbered(3)].code, &executor.objects[&ids[0]].code));
 }
