@@ -108,9 +108,9 @@ impl Objects for Native {
         Ok(codec::to_bytes(&(counter.value, &counter.inputs)))
     }
 
-    fn restore(&mut self, object: ObjectId, module: &[u8], _: ObjectLimits, state: &[u8]) -> Result<Bytes, Fault> {
+    fn restore(&mut self, object: ObjectId, module: &[u8], limits: ObjectLimits, state: &[u8]) -> Result<Bytes, Fault> {
         let (value, inputs) = codec::from_bytes(state).map_err(|error| Fault::Refused(error.to_string()))?;
-        let interface = self.load(object, module)?;
+        let interface = self.load(object, module, limits)?;
         self.counters.insert(object, Counter { value, inputs });
         Ok(interface)
     }

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use concoord_wire::abi::{Answer, Event, Invocation, Outcome, Rejection, Reply, Timer, Trigger};
+use concoord_wire::abi::{
+    Answer, Event, Invocation, LimitKind, LimitReached, Outcome, Rejection, Reply, Timer, Trigger,
+};
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::client::{
     Action, AdministerError, BackupPiece, CallError, Consistency, Description, Request, Response,
@@ -139,7 +141,7 @@ fn call_errors() -> Vec<CallError> {
     let existing = vec!["a".into(), String::new()];
     variants!(CallError:
         NotLeader, Busy, TooLarge, UnknownObject, UnknownMethod, WrongKind, SessionGone, Acknowledged, Trapped,
-        Misbehaved, NotServing;
+        Misbehaved, LimitReached, Suspended, NotServing;
         vec![
             CallError::NotLeader { leader: Some(v4()) },
             CallError::Busy { what: "queue".into(), limit: 1 << 20 },
@@ -150,10 +152,40 @@ fn call_errors() -> Vec<CallError> {
             CallError::SessionGone { session: SESSION },
             CallError::Acknowledged { call: CALL, floor: u64::MAX },
             CallError::Trapped { object: object.clone(), method: method.clone(), message: "overflow".into() },
-            CallError::Misbehaved { object, method, why: "parked".into() },
+            CallError::Misbehaved { object: object.clone(), method: method.clone(), why: "parked".into() },
+            CallError::LimitReached {
+                object: object.clone(),
+                method: method.clone(),
+                reached: LimitReached { what: LimitKind::Gas, limit: 1 },
+            },
+            CallError::Suspended { object: object.clone(), why: "a timer trapped".into() },
             CallError::NotServing { why: "not yet".into() },
         ]
     )
+    .into_iter()
+    .chain(limits_reached().map(|reached| CallError::LimitReached {
+        object: object.clone(),
+        method: method.clone(),
+        reached,
+    }))
+    .collect()
+}
+
+fn limits_reached() -> impl Iterator<Item = LimitReached> {
+    let kinds = variants!(LimitKind:
+        Gas, Depth, MemoryPages, OutcomeBytes, Answered, Events, Timers, LogLines;
+        vec![
+            LimitKind::Gas,
+            LimitKind::Depth,
+            LimitKind::MemoryPages,
+            LimitKind::OutcomeBytes,
+            LimitKind::Answered,
+            LimitKind::Events,
+            LimitKind::Timers,
+            LimitKind::LogLines,
+        ]
+    );
+    kinds.into_iter().map(|what| LimitReached { what, limit: u64::MAX })
 }
 
 fn roster() -> Roster {
