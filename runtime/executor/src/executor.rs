@@ -65,6 +65,11 @@ impl Executor {
         Ok(Executor { engine, limits, objects: BTreeMap::new(), input: Vec::new(), _watchdog: watchdog })
     }
 
+    /// Gas that the object's last input used, all that it may when there was too little. `None` for an unknown object.
+    pub fn gas_used(&mut self, object: ObjectId) -> Option<u64> {
+        self.objects.get_mut(&object).map(|object| object.instance.gas_used())
+    }
+
     /// The code of a module: that of another object if it has the same module, since compiling is slow.
     fn code(&self, module: &[u8]) -> Result<Arc<Code>, Fault> {
         let same = self.objects.values().find(|object| object.code.bytes == module);
@@ -86,12 +91,12 @@ impl Executor {
 }
 
 impl Objects for Executor {
-    fn load(&mut self, object: ObjectId, module: &[u8], _: ObjectLimits) -> Result<Bytes, Fault> {
+    fn load(&mut self, object: ObjectId, module: &[u8], limits: ObjectLimits) -> Result<Bytes, Fault> {
         let code = self.code(module)?;
-        let mut instance = Instance::new(&code)?;
+        let mut instance = Instance::new(&code, limits)?;
         instance.initialize().map_err(|fault| refused("its constructors", fault))?;
         let (description, _) = describe_instance(&mut instance)?;
-        instance.undo(&code)?;
+        instance.undo()?;
         self.objects.insert(object, Object { code, instance, noted: Noted::default() });
         Ok(description.into())
     }
@@ -103,7 +108,7 @@ impl Objects for Executor {
         arguments: &[u8],
         accept: Accept,
     ) -> Result<Outcome, Fault> {
-        let (Object { code, instance, noted }, input) = self.prepare(object, invocation)?;
+        let (Object { instance, noted, .. }, input) = self.prepare(object, invocation)?;
         noted.begin();
         let outcome = instance.run(input, arguments).and_then(|outcome| match accept(&outcome) {
             Ok(()) => Ok(outcome),
@@ -113,7 +118,7 @@ impl Objects for Executor {
             Ok(_) if noted.note(input, arguments) => {}
             Ok(_) => instance.keep()?,
             Err(_) => {
-                instance.undo(code)?;
+                instance.undo()?;
                 noted.run_again(instance)?;
                 // So that no update runs again twice, however many fail after it.
                 noted.keep(instance)?;
@@ -123,11 +128,11 @@ impl Objects for Executor {
     }
 
     fn query(&mut self, object: ObjectId, invocation: &Invocation<'_>, arguments: &[u8]) -> Result<Outcome, Fault> {
-        let (Object { code, instance, noted }, input) = self.prepare(object, invocation)?;
+        let (Object { instance, noted, .. }, input) = self.prepare(object, invocation)?;
         // Each is to be undone alone.
         noted.keep(instance)?;
         let outcome = instance.run(input, arguments);
-        instance.undo(code)?;
+        instance.undo()?;
         outcome
     }
 
@@ -139,18 +144,20 @@ impl Objects for Executor {
         Ok(known(&mut self.objects, object)?.instance.snapshot())
     }
 
-    fn restore(&mut self, object: ObjectId, module: &[u8], _: ObjectLimits, state: &[u8]) -> Result<Bytes, Fault> {
+    fn restore(&mut self, object: ObjectId, module: &[u8], limits: ObjectLimits, state: &[u8]) -> Result<Bytes, Fault> {
         let code = self.code(module)?;
         let state = State::decode(state).map_err(|error| Fault::Refused(error.to_string()))?;
-        let description = describe_new(&code)?.0;
-        let mut instance = Instance::new(&code)?;
+        let description = describe_new(&code, limits)?.0;
+        let mut instance = Instance::new(&code, limits)?;
         instance.restore(&code.checked, &state)?;
         self.objects.insert(object, Object { code, instance, noted: Noted::default() });
         Ok(description.into())
     }
 
     fn state_hash(&mut self, object: ObjectId) -> Option<u64> {
-        self.objects.get_mut(&object).map(|object| object.instance.hash())
+        let Object { instance, noted, .. } = self.objects.get_mut(&object)?;
+        noted.keep(instance).expect("this host ran the object before");
+        Some(instance.hash())
     }
 }
 
@@ -163,12 +170,12 @@ pub fn describe(module: &[u8]) -> Result<Interface, Fault> {
     let engine = engine().map_err(host)?;
     let _watchdog = Watchdog::start(&engine).map_err(host)?;
     let code = Code::compile(&engine, module, &Limits::default())?;
-    describe_new(&code).map(|(_, interface)| interface)
+    describe_new(&code, ObjectLimits::default()).map(|(_, interface)| interface)
 }
 
 /// The description that an object of this module gives when it is loaded, from an instance of its own.
-fn describe_new(code: &Code) -> Result<(Vec<u8>, Interface), Fault> {
-    let mut instance = Instance::new(code)?;
+fn describe_new(code: &Code, limits: ObjectLimits) -> Result<(Vec<u8>, Interface), Fault> {
+    let mut instance = Instance::new(code, limits)?;
     instance.initialize().map_err(|fault| refused("its constructors", fault))?;
     describe_instance(&mut instance)
 }

@@ -1,33 +1,53 @@
 //! One running module: calls into it, keeping or undoing what they did, and its state from outside.
 
 use concoord_consensus::objects::Fault;
-use concoord_module::{Checked, INPUT_EXPORT, KEEP_EXPORT, PAGE_BYTES, UNDO_EXPORT, global_export};
-use concoord_wire::abi::{self, Outcome, export};
+use concoord_module::{
+    BEGIN_EXPORT, BYTES_EXPORT, Checked, DEPTH_MAX, GAS_EXPORT, INPUT_BYTES_MAX, KEEP_EXPORT, NOTES_EXPORT, Notes,
+    PAGE_BYTES, PAGES_MAX_EXPORT, REFUSED_EXPORT, RUN_EXPORT, STOPPED_EXPORT, Stopped, UNDO_EXPORT, global_export,
+    notes,
+};
+use concoord_wire::abi::{self, LimitKind, LimitReached, ObjectLimits, Outcome, export};
 use concoord_wire::codec;
-use concoord_wire::limits::{INTERFACE_BYTES_MAX, OUTCOME_BYTES_MAX};
-use wasmtime::{Error, Global, Instance as Exports, Memory, Store, Trap, TypedFunc, Val, ValType};
-use xxhash_rust::xxh3::Xxh3;
+use concoord_wire::limits::{
+    ANSWERED_MAX, EVENTS_MAX, INTERFACE_BYTES_MAX, LOG_LINES_MAX, OUTCOME_BYTES_MAX, TIMERS_MAX,
+};
+use wasmtime::{
+    Error, Global, Instance as Exports, Memory, Store, Trap, TypedFunc, Val, ValType, WasmParams, WasmResults,
+};
 
 use crate::code::Code;
-use crate::growth::Growth;
+use crate::hash::PageHashes;
 use crate::limits::{CALL_SECONDS_MAX, PANIC_BYTES_MAX};
 use crate::state::{self, State, StateError, bits};
 use crate::trap::{Cause, cause};
 
 /// A module with a memory of its own. Each has a store of its own too: a store frees nothing before it is dropped.
 pub(crate) struct Instance {
-    store: Store<Growth>,
+    store: Store<()>,
     exports: Exports,
     memory: Memory,
+    /// The memory of the undo log, in which the next input is left too.
+    notes: Memory,
+    places: Notes,
     globals: Vec<Global>,
-    describe: TypedFunc<(), i64>,
-    /// Gives the place for an input, marked in the undo log.
-    input: TypedFunc<u32, u32>,
-    call: TypedFunc<u32, i64>,
+    meter: Meter,
+    begin: TypedFunc<i64, ()>,
+    run: TypedFunc<(i64, u32), i64>,
     keep: TypedFunc<(), ()>,
     undo: TypedFunc<(), ()>,
+    limits: ObjectLimits,
     panic_address: Option<u32>,
     before: Before,
+    /// Made when it is first asked for.
+    hashes: Option<PageHashes>,
+}
+
+/// The globals that the rewrite added.
+struct Meter {
+    gas: Global,
+    bytes: Global,
+    stopped: Global,
+    refused: Global,
 }
 
 /// What the undo log does not hold of the state when it was last empty.
@@ -44,69 +64,115 @@ const REWRITTEN: &str = "a rewritten module has this export";
 const NO_DEADLINE: u64 = u64::MAX / 2;
 
 impl Instance {
-    /// A fresh instance: memory and globals as the module's data says, constructors not run.
+    /// A fresh instance that is to stay within `limits`: memory and globals as the module's data says, constructors not
+    /// run.
     ///
     /// # Errors
-    /// [`Fault::Refused`] when its data lies outside its memory, [`Fault::Host`] when there is no room for it.
-    pub(crate) fn new(code: &Code) -> Result<Instance, Fault> {
-        let mut store = Store::new(code.module.engine(), Growth);
-        store.limiter(|growth| growth);
+    /// [`Fault::Refused`] when its table does not fit or its memory begins beyond its limit, [`Fault::Host`] when there
+    /// is no room for it.
+    pub(crate) fn new(code: &Code, limits: ObjectLimits) -> Result<Instance, Fault> {
+        let (begins, most) = (code.checked.memory_pages_min, limits.memory_pages.min(code.checked.memory_pages_max));
+        if begins > most {
+            return Err(Fault::Refused(format!("it begins with {begins} pages of memory, but may have {most}")));
+        }
+        let mut store = Store::new(code.module.engine(), ());
         store.set_epoch_deadline(CALL_SECONDS_MAX);
         let exports = Exports::new(&mut store, &code.module, &[]).map_err(|error| match trapped(&error) {
-            Some(Cause::Guest(what)) => Fault::Refused(format!("its data and tables do not fit: {what}")),
+            Some(Cause::Guest(what)) => Fault::Refused(format!("its tables do not fit: {what}")),
             _ => Fault::Host(format!("the module can't be instantiated: {error:#}")),
         })?;
-        let globals = code.checked.mutable_globals.iter();
-        let globals = globals.map(|index| exports.get_global(&mut store, &global_export(*index)).expect(REWRITTEN));
-        let globals = globals.collect();
-        let memory = exports.get_memory(&mut store, export::MEMORY).expect(CHECKED);
-        let describe = exports.get_typed_func(&mut store, export::DESCRIBE).expect(CHECKED);
-        let call = exports.get_typed_func(&mut store, export::CALL).expect(CHECKED);
-        let input = exports.get_typed_func(&mut store, INPUT_EXPORT).expect(REWRITTEN);
-        let keep = exports.get_typed_func(&mut store, KEEP_EXPORT).expect(REWRITTEN);
-        let undo = exports.get_typed_func(&mut store, UNDO_EXPORT).expect(REWRITTEN);
-        let (panic_address, before) = (code.checked.panic_address, Before::default());
-        let mut instance =
-            Instance { store, exports, memory, globals, describe, input, call, keep, undo, panic_address, before };
+        let mut global = |name: &str| exports.get_global(&mut store, name).expect(REWRITTEN);
+        let globals = code.checked.mutable_globals.iter().map(|index| global(&global_export(*index))).collect();
+        let pages_max = global(PAGES_MAX_EXPORT);
+        let meter = Meter {
+            gas: global(GAS_EXPORT),
+            bytes: global(BYTES_EXPORT),
+            stopped: global(STOPPED_EXPORT),
+            refused: global(REFUSED_EXPORT),
+        };
+        pages_max.set(&mut store, Val::I32(most.cast_signed())).expect("a number that can change");
+        let mut instance = Instance {
+            memory: exports.get_memory(&mut store, export::MEMORY).expect(CHECKED),
+            notes: exports.get_memory(&mut store, NOTES_EXPORT).expect(REWRITTEN),
+            begin: exports.get_typed_func(&mut store, BEGIN_EXPORT).expect(REWRITTEN),
+            run: exports.get_typed_func(&mut store, RUN_EXPORT).expect(REWRITTEN),
+            keep: exports.get_typed_func(&mut store, KEEP_EXPORT).expect(REWRITTEN),
+            undo: exports.get_typed_func(&mut store, UNDO_EXPORT).expect(REWRITTEN),
+            places: notes(&code.checked),
+            panic_address: code.checked.panic_address,
+            before: Before::default(),
+            hashes: None,
+            store,
+            exports,
+            globals,
+            meter,
+            limits,
+        };
         instance.save_rest();
         Ok(instance)
     }
 
     /// Runs the constructors, if there are any, and keeps what they did.
     pub(crate) fn initialize(&mut self) -> Result<(), Fault> {
-        let Ok(initialize) = self.exports.get_typed_func::<(), ()>(&mut self.store, export::INITIALIZE) else {
-            return Ok(());
-        };
-        self.start_watch();
-        initialize.call(&mut self.store, ()).map_err(|error| self.fault(&error))?;
+        if self.exports.get_func(&mut self.store, export::INITIALIZE).is_some() {
+            self.call::<(), ()>(export::INITIALIZE, ())?;
+        }
         self.keep()
     }
 
     /// The encoded interface, as the guest gives it. What it changes is to be undone.
     pub(crate) fn describe(&mut self) -> Result<Vec<u8>, Fault> {
+        let packed = self.call(export::DESCRIBE, ())?;
+        let (address, length) = abi::unpack(packed);
+        if length as usize > INTERFACE_BYTES_MAX {
+            let why = format!("description of {length} bytes, but at most {INTERFACE_BYTES_MAX} are accepted");
+            return Err(Fault::Misbehaved(why));
+        }
+        self.read("description", address, length).map(<[u8]>::to_vec)
+    }
+
+    /// Calls a function of the guest's, other than for an input, with all the gas of one.
+    fn call<P: WasmParams, R: WasmResults>(&mut self, name: &str, parameters: P) -> Result<R, Fault> {
         self.start_watch();
-        let packed = self.describe.call(&mut self.store, ()).map_err(|error| self.fault(&error))?;
-        self.read("description", packed, INTERFACE_BYTES_MAX).map(<[u8]>::to_vec)
+        let gas = self.gas();
+        self.begin.call(&mut self.store, gas).map_err(|error| self.fault(&error))?;
+        let function = self.exports.get_typed_func::<P, R>(&mut self.store, name).expect(CHECKED);
+        function.call(&mut self.store, parameters).map_err(|error| self.fault(&error))
     }
 
     /// Runs one input, which is `head` and then `tail`, so that neither has to be copied twice.
     pub(crate) fn run(&mut self, head: &[u8], tail: &[u8]) -> Result<Outcome, Fault> {
         self.start_watch();
         let size = head.len() + tail.len();
-        let length = u32::try_from(size).map_err(|_| Fault::Misbehaved(format!("input of {size} bytes")))?;
-        let address = self.input.call(&mut self.store, length).map_err(|error| self.fault(&error))?;
-        let start = address as usize;
-        let memory = self.memory.data_mut(&mut self.store);
-        let pages = memory.len() / PAGE_BYTES;
-        let Some(buffer) = memory.get_mut(start..start + size) else {
-            return Err(Fault::Misbehaved(outside("input buffer", address, length, pages)));
-        };
-        let (for_head, for_tail) = buffer.split_at_mut(head.len());
+        let length = u32::try_from(size).ok().filter(|_| size <= INPUT_BYTES_MAX);
+        let length = length.ok_or_else(|| Fault::Misbehaved(format!("input of {size} bytes")))?;
+        let place = &mut self.notes.data_mut(&mut self.store)[self.places.input..][..size];
+        let (for_head, for_tail) = place.split_at_mut(head.len());
         for_head.copy_from_slice(head);
         for_tail.copy_from_slice(tail);
-        let packed = self.call.call(&mut self.store, length).map_err(|error| self.fault(&error))?;
-        let outcome = self.read("outcome", packed, OUTCOME_BYTES_MAX)?;
-        codec::from_bytes(outcome).map_err(|error| Fault::Misbehaved(format!("its outcome is none: {error}")))
+        let gas = self.gas();
+        let packed = self.run.call(&mut self.store, (gas, length)).map_err(|error| self.fault(&error))?;
+        let (address, length) = abi::unpack(packed);
+        within(LimitKind::OutcomeBytes, length as usize, OUTCOME_BYTES_MAX)?;
+        let outcome = self.read("outcome", address, length)?;
+        let outcome: Outcome =
+            codec::from_bytes(outcome).map_err(|error| Fault::Misbehaved(format!("its outcome is none: {error}")))?;
+        within(LimitKind::Answered, outcome.answered.len(), ANSWERED_MAX)?;
+        within(LimitKind::Events, outcome.events.len(), EVENTS_MAX)?;
+        within(LimitKind::Timers, outcome.timers.len(), TIMERS_MAX)?;
+        within(LimitKind::LogLines, outcome.log.len(), LOG_LINES_MAX)?;
+        Ok(outcome)
+    }
+
+    /// Gas for an input, as the appended code counts it.
+    fn gas(&self) -> i64 {
+        i64::try_from(self.limits.gas_per_call).unwrap_or(i64::MAX)
+    }
+
+    /// Gas that the last call used; all of it when there was too little.
+    pub(crate) fn gas_used(&mut self) -> u64 {
+        let left = self.meter.gas.get(&mut self.store).unwrap_i64();
+        self.gas().cast_unsigned() - u64::try_from(left).unwrap_or(0)
     }
 
     fn start_watch(&mut self) {
@@ -127,131 +193,154 @@ impl Instance {
 
     /// Saves what the undo log does not hold.
     fn save_rest(&mut self) {
-        self.before.memory_bytes = self.memory().len();
+        self.before.memory_bytes = self.memory_bytes();
         self.before.globals.clear();
         self.before.globals.extend(self.globals.iter().map(|global| global.get(&mut self.store)));
     }
 
-    /// Puts the state back that was there when the undo log was last empty. A memory that grew can't shrink, so its
-    /// object then gets a new instance of `code`.
+    /// Puts the state back that was there when the undo log was last empty.
     ///
     /// # Errors
-    /// [`Fault::Host`] when this host can't run Wasm any more, or has no room for a new instance.
-    pub(crate) fn undo(&mut self, code: &Code) -> Result<(), Fault> {
+    /// [`Fault::Host`] when this host can't run Wasm any more.
+    pub(crate) fn undo(&mut self) -> Result<(), Fault> {
         self.store.set_epoch_deadline(NO_DEADLINE);
         let undone = self.undo.call(&mut self.store, ());
         undone.map_err(|error| Fault::Host(format!("undoing an input failed: {error:#}")))?;
         for (global, value) in self.globals.iter().zip(&self.before.globals) {
             global.set(&mut self.store, *value).expect("the value came from this global");
         }
-        if self.memory().len() > self.before.memory_bytes {
-            let globals: Vec<u64> = self.before.globals.iter().copied().map(bits).collect();
-            let state = state::encode(&self.memory()[..self.before.memory_bytes], &globals);
-            let mut shrunk = Instance::new(code)?;
-            shrunk.restore(&code.checked, &State::decode(&state).expect("it was encoded just now"))?;
-            *self = shrunk;
-        }
+        self.set_memory_bytes(self.before.memory_bytes);
         Ok(())
     }
 
     /// What the guest points at.
-    fn read(&self, what: &str, packed: i64, bytes_max: usize) -> Result<&[u8], Fault> {
-        let (address, length) = abi::unpack(packed);
-        if length as usize > bytes_max {
-            return Err(Fault::Misbehaved(format!("{what} of {length} bytes, but at most {bytes_max} are accepted")));
-        }
-        let memory = self.memory();
+    fn read(&mut self, what: &str, address: u32, length: u32) -> Result<&[u8], Fault> {
+        let bytes = self.memory_bytes();
         let start = address as usize;
-        memory
-            .get(start..start + length as usize)
-            .ok_or_else(|| Fault::Misbehaved(outside(what, address, length, memory.len() / PAGE_BYTES)))
+        self.memory.data(&self.store)[..bytes].get(start..start + length as usize).ok_or_else(|| {
+            let pages = bytes / PAGE_BYTES;
+            Fault::Misbehaved(format!("{what} of {length} bytes at {address:#x}, outside its memory of {pages} pages"))
+        })
     }
 
     /// What an error from a call means; reads the guest's last words, so before anything is put back.
-    fn fault(&self, error: &Error) -> Fault {
+    fn fault(&mut self, error: &Error) -> Fault {
         match trapped(error) {
             Some(Cause::Guest(what)) => Fault::Trapped(what.into()),
-            Some(Cause::Stopped) => {
-                let panic = self.panic_text().map(|text| format!("panicked: {text}"));
-                Fault::Trapped(panic.unwrap_or_else(|| "stopped itself (unreachable)".into()))
-            }
+            Some(Cause::Stopped) => self.stopped(),
             Some(Cause::Host(what)) => Fault::Host(what.into()),
             None => Fault::Host(format!("{error:#}")),
         }
     }
 
-    fn panic_text(&self) -> Option<String> {
-        let (length, text) = self.memory().get(self.panic_address? as usize..)?.split_first_chunk()?;
+    /// Why an input came upon `unreachable`.
+    fn stopped(&mut self) -> Fault {
+        let limit = |what, limit| Fault::Limit(LimitReached { what, limit });
+        match Stopped::from_number(self.meter.stopped.get(&mut self.store).unwrap_i32()) {
+            Some(Stopped::Gas) => return limit(LimitKind::Gas, self.limits.gas_per_call),
+            Some(Stopped::Depth) => return limit(LimitKind::Depth, u64::from(DEPTH_MAX)),
+            Some(Stopped::Outside) => return Fault::Trapped(OUTSIDE.into()),
+            Some(Stopped::Buffer) => {
+                let pages = self.memory_bytes() / PAGE_BYTES;
+                return Fault::Misbehaved(format!("input buffer outside its memory of {pages} pages"));
+            }
+            None => {}
+        }
+        if let Some(text) = self.panic_text() {
+            return Fault::Trapped(format!("panicked: {text}"));
+        }
+        // Languages stop so when they are given no more memory.
+        if self.meter.refused.get(&mut self.store).unwrap_i32() != 0 {
+            return limit(LimitKind::MemoryPages, u64::from(self.limits.memory_pages));
+        }
+        Fault::Trapped("stopped itself (unreachable)".into())
+    }
+
+    fn panic_text(&mut self) -> Option<String> {
+        let address = self.panic_address? as usize;
+        let (length, text) = self.memory().get(address..)?.split_first_chunk()?;
         let length = (u32::from_le_bytes(*length) as usize).min(PANIC_BYTES_MAX);
         let text = text.get(..length).filter(|text| !text.is_empty())?;
         Some(String::from_utf8_lossy(text).into_owned())
     }
 
-    /// The whole memory.
-    pub(crate) fn memory(&self) -> &[u8] {
-        self.memory.data(&self.store)
+    fn memory_bytes(&mut self) -> usize {
+        let bytes = self.meter.bytes.get(&mut self.store).unwrap_i64();
+        usize::try_from(bytes).expect("the number of bytes is never negative")
     }
 
-    /// The mutable globals, in the order of their indices.
-    pub(crate) fn globals(&mut self) -> impl Iterator<Item = Val> {
-        self.globals.iter().map(|global| global.get(&mut self.store))
+    fn set_memory_bytes(&mut self, bytes: usize) {
+        let bytes = Val::I64(i64::try_from(bytes).expect("a memory has 32 bits"));
+        self.meter.bytes.set(&mut self.store, bytes).expect("a number that can change");
+    }
+
+    /// The whole memory that the object has.
+    pub(crate) fn memory(&mut self) -> &[u8] {
+        let bytes = self.memory_bytes();
+        &self.memory.data(&self.store)[..bytes]
+    }
+
+    /// The mutable globals as bits, in the order of their indices.
+    fn global_bits(&mut self) -> Vec<u64> {
+        self.globals.iter().map(|global| bits(global.get(&mut self.store))).collect()
     }
 
     /// The whole state, encoded as [`state`] says.
     pub(crate) fn snapshot(&mut self) -> Vec<u8> {
-        let globals: Vec<u64> = self.globals().map(bits).collect();
+        let globals = self.global_bits();
         state::encode(self.memory(), &globals)
     }
 
     /// Sets the whole state of a new instance.
     ///
     /// # Errors
-    /// [`Fault::Refused`] when it is no state of this module, [`Fault::Host`] when this host has no memory left.
+    /// [`Fault::Refused`] when it is no state of this module.
     pub(crate) fn restore(&mut self, checked: &Checked, state: &State<'_>) -> Result<(), Fault> {
         let refused = |error: StateError| Fault::Refused(error.to_string());
-        let (pages, min, max) = (state.pages(), checked.memory_pages_min, checked.memory_pages_max);
+        let (pages, min) = (state.pages(), checked.memory_pages_min);
+        let max = self.limits.memory_pages.min(checked.memory_pages_max);
         if !(min..=max).contains(&pages) {
             return Err(refused(StateError::Pages { pages, min, max }));
         }
         let types: Vec<ValType> = self.globals.iter().map(|global| global.ty(&self.store).content().clone()).collect();
         let globals = state.globals(&types).map_err(refused)?;
-        // Before it grows, since what comes then is zero already.
-        self.memory.data_mut(&mut self.store).fill(0);
-        self.grow_to(pages as usize * PAGE_BYTES)?;
-        state.fill(self.memory.data_mut(&mut self.store));
+        let bytes = self.memory_bytes();
+        let memory = self.memory.data_mut(&mut self.store);
+        memory[..bytes].fill(0);
+        state.fill(memory);
+        self.set_memory_bytes(pages as usize * PAGE_BYTES);
         for (global, value) in self.globals.iter().zip(globals) {
             global.set(&mut self.store, value).expect("the value was made for the type of this global");
         }
+        self.hashes = None;
         self.save_rest();
         Ok(())
     }
 
-    fn grow_to(&mut self, bytes: usize) -> Result<(), Fault> {
-        let missing = (bytes - self.memory().len()) / PAGE_BYTES;
-        if missing > 0 {
-            let grown = self.memory.grow(&mut self.store, missing as u64);
-            grown.map_err(|error| Fault::Host(format!("{error:#}")))?;
-        }
-        Ok(())
-    }
-
-    /// XXH3-64 over page count, memory and globals, numbers as little-endian `u64`.
+    /// A hash over page count, memory and globals, that follows from them alone: see [`PageHashes`]. What it costs follows
+    /// what was kept since it was last asked for. The undo log is empty.
     pub(crate) fn hash(&mut self) -> u64 {
-        let mut hash = Xxh3::new();
-        let pages = (self.memory().len() / PAGE_BYTES) as u64;
-        hash.update(&pages.to_le_bytes());
-        hash.update(self.memory());
-        for value in self.globals() {
-            hash.update(&bits(value).to_le_bytes());
-        }
-        hash.digest()
+        let (bytes, globals) = (self.memory_bytes(), self.global_bits());
+        let (memory, notes) = (&self.memory, &self.notes);
+        let dirty = self.places.take_dirty(notes.data_mut(&mut self.store));
+        let memory = &memory.data(&self.store)[..bytes];
+        let hashes = match &mut self.hashes {
+            Some(hashes) => {
+                hashes.update(memory, &dirty);
+                hashes
+            }
+            none => none.insert(PageHashes::of(memory)),
+        };
+        hashes.state(bytes / PAGE_BYTES, &globals)
     }
+}
+
+const OUTSIDE: &str = "access outside its memory";
+
+fn within(what: LimitKind, found: usize, limit: usize) -> Result<(), Fault> {
+    if found <= limit { Ok(()) } else { Err(Fault::Limit(LimitReached { what, limit: limit as u64 })) }
 }
 
 fn trapped(error: &Error) -> Option<Cause> {
     error.downcast_ref::<Trap>().and_then(|trap| cause(*trap))
-}
-
-fn outside(what: &str, address: u32, length: u32, pages: usize) -> String {
-    format!("{what} of {length} bytes at {address:#x}, outside its memory of {pages} pages")
 }

@@ -13,7 +13,7 @@
 //! | `noted.rs`    | the updates since the undo log was last emptied                   |
 //! | `state.rs`    | an object's state as bytes, for snapshots                         |
 //! | `trap.rs`     | which traps are the guest's and which are this host's             |
-//! | `growth.rs`   | growing memory: the replicated cap, and a host that has no more   |
+//! | `hash.rs`     | the hash of an object's state                                     |
 //! | `engine.rs`   | the engine's settings; the watchdog over calls that do not return |
 //!
 //! **Invariant:** what an object does depends on its module and inputs alone. Everything that differs between hosts, such
@@ -22,14 +22,14 @@
 //!
 //! **Invariant:** an input that fails, and every query, leaves an object's state bit for bit as it was.
 //!
-//! # What is not here yet
-//! Gas and call depth: until `concoord_module::rewrite` adds them, a guest that runs or recurses without end is
-//! stopped by the watchdog or by wasmtime's stack limit, and so as a fault of every host that runs it.
+//! **Invariant:** how long an input may run, how deep its calls may go and how much memory it may have is decided by what
+//! `concoord_module` adds to the object's own code. The watchdog, wasmtime's stack limit and the host's memory stand far
+//! behind; they end the replica, not the input.
 
 mod code;
 mod engine;
 mod executor;
-mod growth;
+mod hash;
 mod instance;
 pub mod limits;
 mod noted;

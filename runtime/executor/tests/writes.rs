@@ -2,9 +2,10 @@
 //! the module itself, trap included, and what it did can be taken back to the byte.
 
 use concoord_module::{
-    INPUT_EXPORT, KEEP_EXPORT, PAGE_BYTES, REWRITTEN_FEATURES, UNDO_EXPORT, UNDO_PAGE_BYTES, check, rewrite,
+    BEGIN_EXPORT, BYTES_EXPORT, KEEP_EXPORT, PAGE_BYTES, PLACE_EXPORT, REWRITTEN_FEATURES, STOPPED_EXPORT, Stopped,
+    UNDO_EXPORT, UNDO_PAGE_BYTES, check, rewrite,
 };
-use wasmtime::{Config, Engine, Instance, Memory, Module, Store, Trap, TypedFunc};
+use wasmtime::{Config, Engine, Instance, Memory, Module, Store, Trap, TypedFunc, Val};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 const UNDO_PAGE: u64 = UNDO_PAGE_BYTES as u64;
@@ -19,6 +20,9 @@ struct Running {
     memory: Memory,
 }
 
+/// Gas that no test here uses up.
+const GAS: i64 = 1 << 40;
+
 impl Running {
     fn new(engine: &Engine, bytes: &[u8]) -> Running {
         let module = Module::new(engine, bytes).expect("a valid module");
@@ -26,24 +30,53 @@ impl Running {
         let instance = Instance::new(&mut store, &module, &[]).expect("it has no imports");
         let memory = instance.get_memory(&mut store, "memory").expect("exported");
         let mut running = Running { store, instance, memory };
-        for (at, byte) in running.memory.data_mut(&mut running.store).iter_mut().enumerate() {
+        for (at, byte) in running.memory_mut().iter_mut().enumerate() {
             *byte = (at % 251) as u8;
         }
         running
     }
 
-    fn call(&mut self, name: &str) -> Result<(), Trap> {
-        let function: TypedFunc<(), ()> = self.instance.get_typed_func(&mut self.store, name).expect("exported");
-        function.call(&mut self.store, ()).map_err(|error| *error.downcast_ref().expect("a trap"))
+    /// What of the memory the object has.
+    fn bytes(&mut self) -> usize {
+        match self.instance.get_global(&mut self.store, BYTES_EXPORT) {
+            Some(bytes) => usize::try_from(bytes.get(&mut self.store).unwrap_i64()).expect("a size"),
+            None => self.memory.data_size(&self.store),
+        }
     }
 
-    fn memory(&self) -> &[u8] {
-        self.memory.data(&self.store)
+    fn call(&mut self, name: &str) -> Result<(), Trap> {
+        if let Ok(begin) = self.instance.get_typed_func::<i64, ()>(&mut self.store, BEGIN_EXPORT) {
+            begin.call(&mut self.store, GAS).expect("beginning never traps");
+        }
+        let function: TypedFunc<(), ()> = self.instance.get_typed_func(&mut self.store, name).expect("exported");
+        let trap = |error: wasmtime::Error| *error.downcast_ref::<Trap>().expect("a trap");
+        function.call(&mut self.store, ()).map_err(trap).map_err(|trap| match self.stopped() {
+            Some(Stopped::Outside) => Trap::MemoryOutOfBounds,
+            Some(other) => panic!("{name} was stopped: {other:?}"),
+            None => trap,
+        })
+    }
+
+    fn stopped(&mut self) -> Option<Stopped> {
+        let stopped = self.instance.get_global(&mut self.store, STOPPED_EXPORT)?;
+        Stopped::from_number(stopped.get(&mut self.store).unwrap_i32())
+    }
+
+    fn memory(&mut self) -> &[u8] {
+        let bytes = self.bytes();
+        &self.memory.data(&self.store)[..bytes]
+    }
+
+    fn memory_mut(&mut self) -> &mut [u8] {
+        let bytes = self.bytes();
+        &mut self.memory.data_mut(&mut self.store)[..bytes]
     }
 }
 
 /// A module as it is and rewritten.
 struct Pair {
+    engine: Engine,
+    bytes: Vec<u8>,
     plain: Running,
     rewritten: Running,
 }
@@ -65,7 +98,8 @@ impl Pair {
         let mut config = Config::new();
         config.wasm_features(REWRITTEN_FEATURES, true).cranelift_nan_canonicalization(true);
         let engine = Engine::new(&config).expect("a host that runs Wasm");
-        Pair { plain: Running::new(&engine, &bytes), rewritten: Running::new(&engine, &rewritten) }
+        let (plain, rewritten) = (Running::new(&engine, &bytes), Running::new(&engine, &rewritten));
+        Pair { engine, bytes, plain, rewritten }
     }
 
     /// Calls functions one behind the other in both, compares what they did, and undoes or keeps it.
@@ -78,10 +112,18 @@ impl Pair {
             assert!(self.plain.memory() == self.rewritten.memory(), "other bytes after {name} of {names:?}");
         }
         if undo {
-            self.rewritten.call(UNDO_EXPORT).expect("undoing never traps");
-            assert!(self.rewritten.memory()[..before.len()] == before, "not undone: {names:?}");
-            // With the pages that were grown, which both keep.
-            self.plain.memory.data_mut(&mut self.plain.store).copy_from_slice(self.rewritten.memory());
+            let Running { store, instance, .. } = &mut self.rewritten;
+            let undo: TypedFunc<(), ()> = instance.get_typed_func(&mut *store, UNDO_EXPORT).expect("exported");
+            undo.call(&mut *store, ()).expect("undoing never traps");
+            let bytes = instance.get_global(&mut *store, BYTES_EXPORT).expect("exported");
+            bytes.set(&mut *store, Val::I64(before.len() as i64)).expect("a number");
+            assert!(self.rewritten.memory() == before, "not undone: {names:?}");
+            let beyond = &self.rewritten.memory.data(&self.rewritten.store)[before.len()..before.len() + PAGE_BYTES];
+            assert!(beyond.iter().all(|byte| *byte == 0), "what it grew by is zero again: {names:?}");
+            if self.plain.memory().len() != before.len() {
+                self.plain = Running::new(&self.engine, &self.bytes);
+            }
+            self.plain.memory_mut().copy_from_slice(&before);
         } else {
             self.rewritten.call(KEEP_EXPORT).expect("keeping never traps");
         }
@@ -231,11 +273,6 @@ fn writes_amid_control_flow_do_the_same() {
         assert_eq!(results[0].is_err(), name == "trap on the way", "{name}: {results:?}");
         pair.same(&[name.to_owned(), "loop".to_owned(), name.to_owned()], true);
     }
-    assert_eq!(
-        pair.rewritten.memory().len() as u64,
-        END + 3 * PAGE_BYTES as u64,
-        "the host takes pages away, not undo"
-    );
 }
 
 /// The last page, marked when nothing was behind it, and then written beyond its end into what was grown.
@@ -256,18 +293,21 @@ fn a_store_over_the_former_end_of_the_memory_is_undone() {
 fn what_the_host_writes_into_the_buffer_is_undone() {
     let mut pair = Pair::new("");
     let Running { store, instance, memory } = &mut pair.rewritten;
-    let before = memory.data(&store).to_vec();
-    let input: TypedFunc<u32, u32> = instance.get_typed_func(&mut *store, INPUT_EXPORT).expect("exported");
+    let before = memory.data(&store)[..END as usize].to_vec();
+    let place: TypedFunc<u32, u32> = instance.get_typed_func(&mut *store, PLACE_EXPORT).expect("exported");
     let undo: TypedFunc<(), ()> = instance.get_typed_func(&mut *store, UNDO_EXPORT).expect("exported");
+    let begin: TypedFunc<i64, ()> = instance.get_typed_func(&mut *store, BEGIN_EXPORT).expect("exported");
+    begin.call(&mut *store, GAS).expect("beginning never traps");
     for length in [0, 1, 99, 100] {
-        let address = input.call(&mut *store, length).expect("a place") as usize;
+        let address = place.call(&mut *store, length).expect("a place") as usize;
         memory.data_mut(&mut *store)[address..address + length as usize].fill(0xee);
         undo.call(&mut *store, ()).expect("undoing never traps");
-        assert!(memory.data(&store) == before, "an input of {length} bytes");
+        assert!(memory.data(&store)[..END as usize] == before, "an input of {length} bytes");
     }
     for length in [101, u32::MAX] {
-        assert!(input.call(&mut *store, length).is_ok(), "a place outside is for the host to refuse");
+        assert!(place.call(&mut *store, length).is_err(), "a place outside");
     }
+    assert_eq!(pair.rewritten.stopped(), Some(Stopped::Buffer));
 }
 
 /// Random writes, many of them near edges, in functions that are called in random order, kept or undone.

@@ -10,7 +10,7 @@ use wasmparser::{
 };
 
 use crate::refusal::{Reason, Refusal, shown};
-use crate::{Limits, RESERVED_PREFIX, code, exports, undo};
+use crate::{Limits, PAGE_BYTES, RESERVED_PREFIX, code, exports, undo};
 
 /// What of WebAssembly an object may use: version 2 without SIMD. rustc's output needs the encodings that came with
 /// reference types and bulk memory; reference *values* are refused one by one.
@@ -32,8 +32,12 @@ pub struct Checked {
     pub memory_pages_min: u32,
     /// Pages that its memory may grow to: the replicated cap, whatever the module declares.
     pub memory_pages_max: u32,
+    /// Number of its globals.
+    pub globals: u32,
     /// Indices of its mutable globals, in order: with the memory, its whole state.
     pub mutable_globals: Vec<u32>,
+    /// What each function's frame weighs on the stack.
+    pub weights: Vec<u32>,
     /// Whether it has constructors to run before its first input.
     pub has_initialize: bool,
     /// Where it leaves the text of a panic, if it says so.
@@ -101,7 +105,9 @@ impl<'a> Inspection<'a> {
             data_bytes: 0,
             memory_pages_min: 0,
             memory_pages_max: limits.memory_pages.min(undo::MEMORY_PAGES_MAX),
+            globals: 0,
             mutable_globals: Vec::new(),
+            weights: Vec::new(),
             has_initialize: false,
             panic_address: None,
         };
@@ -187,6 +193,7 @@ impl<'a> Inspection<'a> {
 
     fn global_section(&mut self, section: GlobalSectionReader<'_>) -> Result<(), Refusal> {
         within("globals", &section, self.limits.globals)?;
+        self.checked.globals = section.count();
         for (index, global) in (0..).zip(section.into_iter_with_offsets()) {
             let (offset, global) = global?;
             if global.ty.content_type.is_reference_type() {
@@ -234,12 +241,17 @@ impl<'a> Inspection<'a> {
 
     fn data_section(&mut self, section: DataSectionReader<'a>) -> Result<(), Refusal> {
         within("data segments", &section, self.limits.data_segments)?;
-        for data in section {
-            let data = data?;
+        let bytes = u64::from(self.checked.memory_pages_min) * PAGE_BYTES as u64;
+        for data in section.into_iter_with_offsets() {
+            let (offset, data) = data?;
             self.checked.data_bytes += data.data.len();
             if let DataKind::Active { offset_expr, .. } = &data.kind
                 && let Some(address) = constant(offset_expr)?
             {
+                let end = u64::from(address.cast_unsigned()) + data.data.len() as u64;
+                if end > bytes {
+                    return Err(Refusal::at(offset, Reason::DataOutside { end, bytes }));
+                }
                 self.data.push((address.cast_unsigned(), data.data));
             }
         }
@@ -253,7 +265,7 @@ impl<'a> Inspection<'a> {
     ) -> Result<(), Refusal> {
         self.checked.code_bytes += body.range().len();
         let mut validator = function.into_validator(std::mem::take(&mut self.allocations));
-        code::check(&mut validator, body, self.limits)?;
+        self.checked.weights.push(code::check(&mut validator, body, self.limits)?);
         self.allocations = validator.into_allocations();
         Ok(())
     }

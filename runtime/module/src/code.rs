@@ -3,24 +3,26 @@
 use wasmparser::{BlockType, FuncValidator, FunctionBody, Operator, ValType, ValidatorResources};
 
 use crate::Limits;
+use crate::body::ADDED_LOCALS;
 use crate::check::limit;
 use crate::refusal::{Reason, Refusal};
-use crate::writes::ADDED_LOCALS;
+use crate::weight::weight;
 
 /// The most declared locals whatever the limits say: beside a thousand parameters, and the locals that the rewrite adds,
 /// these make the 50,000 that WebAssembly's implementations have in common.
 const LOCALS_MAX: u32 = 50_000 - 1000 - ADDED_LOCALS;
 
-/// Validates a body and refuses what an object's code may not hold.
+/// Validates a body and refuses what an object's code may not hold. Gives what its frame weighs.
 pub(crate) fn check(
     validator: &mut FuncValidator<ValidatorResources>,
     body: &FunctionBody<'_>,
     limits: &Limits,
-) -> Result<(), Refusal> {
+) -> Result<u32, Refusal> {
     let range = body.range();
     let most = u32::try_from(limits.body_bytes).unwrap_or(u32::MAX);
     limit("bytes in one function", range.len() as u64, most, range.start)?;
     locals(validator, body, limits)?;
+    let (mut operands, mut instructions) = (0, 0);
     let mut operators = body.get_operators_reader()?;
     while !operators.eof() {
         let (operator, offset) = operators.read_with_offset()?;
@@ -28,9 +30,11 @@ pub(crate) fn check(
             return Err(Refusal::at(offset, reason));
         }
         validator.op(offset, &operator)?;
+        operands = operands.max(validator.operand_stack_height());
+        instructions += 1;
     }
     operators.finish()?;
-    Ok(())
+    Ok(weight(validator.len_locals(), operands, instructions))
 }
 
 fn locals(

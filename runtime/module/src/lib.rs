@@ -8,39 +8,51 @@
 //! what it copies can't change.
 //!
 //! [`rewrite`] turns a checked module into what is compiled. It only appends, so no index moves. It makes the mutable
-//! globals reachable, sets the memory's maximum, and adds the undo log, by which what an input wrote can be taken back.
+//! globals reachable, meters what an input uses of gas, stack and memory, and adds the undo log, by which what an input
+//! wrote can be taken back. So "out of gas", "too deep", "out of memory" and "outside its memory" are the same on every
+//! host, and a module that may be compiled can neither run for ever nor use up what it was not given.
 //!
-//! | file         | what                                                                |
-//! |--------------|---------------------------------------------------------------------|
-//! | `check.rs`   | the check, section by section                                       |
-//! | `code.rs`    | the check of one function's body                                    |
-//! | `exports.rs` | the check of what an object has to export                           |
-//! | `refusal.rs` | why a module is refused, in words for its author                    |
-//! | `limits.rs`  | how large a module may be                                           |
-//! | `rewrite.rs` | from a checked module to the one that is compiled                   |
-//! | `undo.rs`    | the undo log: its memories and its functions                        |
-//! | `writes.rs`  | function bodies in which each write marks first what it will touch  |
-//!
-//! # What is not here yet
-//! Gas and call depth. And the memory's size is still the real one, not a global: `memory.grow` asks the host, and a
-//! growth that is undone costs the host a new instance.
+//! | file          | what                                                               |
+//! |---------------|--------------------------------------------------------------------|
+//! | `check.rs`    | the check, section by section                                      |
+//! | `code.rs`     | the check of one function's body                                   |
+//! | `exports.rs`  | the check of what an object has to export                          |
+//! | `refusal.rs`  | why a module is refused, in words for its author                   |
+//! | `limits.rs`   | how large a module may be                                          |
+//! | `rewrite.rs`  | from a checked module to the one that is compiled                  |
+//! | `body.rs`     | what is added to function bodies                                   |
+//! | `blocks.rs`   | where in them gas is charged                                       |
+//! | `costs.rs`    | what each instruction costs                                        |
+//! | `weight.rs`   | what each frame weighs on the stack                                |
+//! | `appended.rs` | the functions that are appended                                    |
+//! | `meter.rs`    | those that have to do with gas, memory's size, and inputs          |
+//! | `undo.rs`     | those of the undo log, and its memories                            |
 //!
 //! **Invariant:** pure. No wasmtime, no files, no clock; the same bytes and [`Limits`] give the same answer everywhere.
 
+mod appended;
+mod blocks;
+mod body;
 mod check;
 mod code;
+mod costs;
 mod exports;
 pub mod limits;
+mod meter;
 mod refusal;
 mod rewrite;
 mod undo;
-mod writes;
+mod weight;
 
+pub use appended::{BEGIN_EXPORT, KEEP_EXPORT, PLACE_EXPORT, RUN_EXPORT, UNDO_EXPORT};
 pub use check::{Checked, FEATURES, check, check_within};
+pub use costs::COST_TABLE_VERSION;
 pub use limits::Limits;
+pub use meter::{BYTES_EXPORT, GAS_EXPORT, PAGES_MAX_EXPORT, REFUSED_EXPORT, STOPPED_EXPORT, Stopped};
 pub use refusal::{Reason, Refusal};
-pub use rewrite::{REWRITTEN_FEATURES, global_export, rewrite};
-pub use undo::{INPUT_EXPORT, KEEP_EXPORT, UNDO_EXPORT, UNDO_PAGE_BYTES};
+pub use rewrite::{REWRITTEN_FEATURES, global_export, notes, rewrite};
+pub use undo::{INPUT_BYTES_MAX, NOTES_EXPORT, Notes, UNDO_PAGE_BYTES};
+pub use weight::DEPTH_MAX;
 
 /// Bytes of a page of Wasm memory.
 pub const PAGE_BYTES: usize = 65_536;

@@ -35,6 +35,14 @@ pub enum Reason {
     /// Not a module at all.
     #[error("not a WebAssembly module: it does not begin with \\0asm and version 1")]
     NotWasm,
+    /// A data segment outside the memory that the module begins with.
+    #[error("has data up to address {end}, but begins with {bytes} bytes of memory")]
+    DataOutside {
+        /// Where the segment ends.
+        end: u64,
+        /// Bytes of memory.
+        bytes: u64,
+    },
     /// A component.
     #[error("a WebAssembly component, not a core module")]
     Component,
@@ -128,6 +136,7 @@ impl Refusal {
         match &self.reason {
             Reason::NotWasm => "build the object with `concoord object build`, or give the .wasm file it made",
             Reason::Component => "build for wasm32-unknown-unknown, without wrapping the module as a component",
+            Reason::DataOutside { .. } => "declare as many pages of memory as its data needs",
             Reason::Invalid(_) => "build it again: the file may be cut short or damaged",
             Reason::Feature { feature, .. } => feature_advice(feature),
             Reason::Limit { .. } => "make the object smaller: fewer dependencies, opt-level \"s\", lto, strip",

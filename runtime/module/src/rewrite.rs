@@ -5,25 +5,27 @@ use std::convert::Infallible;
 use concoord_wire::abi::export;
 use wasm_encoder::reencode::{Error, Reencode, utils};
 use wasm_encoder::{
-    CodeSection, ExportKind, ExportSection, FunctionSection, MemorySection, MemoryType, Module, TypeSection,
+    CodeSection, ExportKind, ExportSection, FunctionSection, GlobalSection, MemorySection, MemoryType, Module,
+    TypeSection,
 };
 use wasmparser::{
     CodeSectionReader, CompositeInnerType, CustomSectionReader, ExportSectionReader, ExternalKind, FunctionBody,
-    FunctionSectionReader, MemorySectionReader, Parser, TypeSectionReader, WasmFeatures,
+    FunctionSectionReader, GlobalSectionReader, MemorySectionReader, Parser, TypeSectionReader, WasmFeatures,
 };
 
-use crate::undo::{Functions, INPUT_EXPORT, KEEP_EXPORT, Layout, UNDO_EXPORT};
-use crate::{Checked, FEATURES, RESERVED_PREFIX, writes};
+use crate::appended::{Functions, Guest, append_bodies};
+use crate::meter::{Globals, Meter};
+use crate::undo::{Layout, NOTES, NOTES_EXPORT, Notes};
+use crate::{Checked, FEATURES, RESERVED_PREFIX, body};
 
 /// What of WebAssembly a rewritten module uses: what an object may, and the memories of the undo log.
 pub const REWRITTEN_FEATURES: WasmFeatures = FEATURES.union(WasmFeatures::MULTI_MEMORY);
 
 /// The module to compile, from the bytes that gave `checked`.
 ///
-/// It only appends, so no index moves: the undo log with its memories and functions (`undo.rs`), and an export for each
-/// mutable global, which the host reads and sets. Of the bodies that were there, those that write memory are changed
-/// (`writes.rs`), and the others are copied. The memory's maximum becomes the replicated cap, so that `memory.grow`
-/// fails at the same page everywhere, whatever the module declares. Custom sections are left out: nothing compiles them.
+/// It only appends, so no index moves: the undo log with its memories (`undo.rs`), what meters inputs (`meter.rs`), and an
+/// export for each mutable global, which the host reads and sets. Into the bodies that were there goes what `body.rs`
+/// says. Custom sections are left out: nothing compiles them.
 ///
 /// # Panics
 /// For bytes that are not those of `checked`.
@@ -44,29 +46,35 @@ pub fn global_export(index: u32) -> String {
     format!("{RESERVED_PREFIX}_global_{index}")
 }
 
+/// Where the host finds things in the memory [`NOTES_EXPORT`] of a rewritten module.
+#[must_use]
+pub fn notes(checked: &Checked) -> Notes {
+    Layout::new(checked.memory_pages_max).notes()
+}
+
 struct Rewriter<'a> {
     checked: &'a Checked,
     layout: Layout,
-    functions: Functions,
+    meter: Meter,
     /// Parameters of each type's functions.
     parameters: Vec<u32>,
     /// The type of each function.
     types: Vec<u32>,
-    /// Index of `concoord_buffer`.
-    buffer: u32,
+    guest: Guest,
     /// Bodies so far.
     bodies: usize,
 }
 
 impl Rewriter<'_> {
     fn new(checked: &Checked) -> Rewriter<'_> {
+        let globals = Globals::behind(checked.globals);
         Rewriter {
             checked,
             layout: Layout::new(checked.memory_pages_max),
-            functions: Functions::behind(checked.functions),
+            meter: Meter { globals, functions: Functions::behind(checked.functions) },
             parameters: Vec::new(),
             types: Vec::new(),
-            buffer: 0,
+            guest: Guest::default(),
             bodies: 0,
         }
     }
@@ -115,8 +123,18 @@ impl Reencode for Rewriter<'_> {
     }
 
     fn memory_type(&mut self, memory: wasmparser::MemoryType) -> Result<MemoryType, Error> {
-        let maximum = Some(u64::from(self.checked.memory_pages_max));
-        Ok(MemoryType { maximum, ..utils::memory_type(self, memory) })
+        let pages = u64::from(self.checked.memory_pages_max) + 1;
+        Ok(MemoryType { minimum: pages, maximum: Some(pages), ..utils::memory_type(self, memory) })
+    }
+
+    fn parse_global_section(
+        &mut self,
+        globals: &mut GlobalSection,
+        section: GlobalSectionReader<'_>,
+    ) -> Result<(), Error> {
+        utils::parse_global_section(self, globals, section)?;
+        Globals::append(globals, self.checked);
+        Ok(())
     }
 
     fn parse_export_section(
@@ -126,35 +144,38 @@ impl Reencode for Rewriter<'_> {
     ) -> Result<(), Error> {
         for found in section.clone() {
             let found = found?;
-            if found.name == export::BUFFER && found.kind == ExternalKind::Func {
-                self.buffer = found.index;
+            match (found.name, found.kind) {
+                (export::BUFFER, ExternalKind::Func) => self.guest.buffer = found.index,
+                (export::CALL, ExternalKind::Func) => self.guest.call = found.index,
+                _ => {}
             }
         }
         utils::parse_export_section(self, exports, section)?;
         for &index in &self.checked.mutable_globals {
             exports.export(&global_export(index), ExportKind::Global, index);
         }
-        let Functions { keep, undo, input, .. } = self.functions;
-        for (name, index) in [(INPUT_EXPORT, input), (KEEP_EXPORT, keep), (UNDO_EXPORT, undo)] {
+        for (name, index) in self.meter.globals.exported() {
+            exports.export(name, ExportKind::Global, index);
+        }
+        for (name, index) in self.meter.functions.exported() {
             exports.export(name, ExportKind::Func, index);
         }
+        exports.export(NOTES_EXPORT, ExportKind::Memory, NOTES);
         Ok(())
     }
 
     fn parse_code_section(&mut self, code: &mut CodeSection, section: CodeSectionReader<'_>) -> Result<(), Error> {
         utils::parse_code_section(self, code, section)?;
-        self.functions.append_bodies(code, self.layout, self.buffer);
+        append_bodies(code, self.meter, self.layout, self.guest);
         Ok(())
     }
 
     fn parse_function_body(&mut self, code: &mut CodeSection, body: FunctionBody<'_>) -> Result<(), Error> {
         let parameters = self.parameters[self.types[self.bodies] as usize];
+        let weight = self.checked.weights[self.bodies];
         self.bodies += 1;
-        let functions = self.functions;
-        match writes::mark(self, &body, parameters, functions)? {
-            Some(function) => code.function(&function),
-            None => code.raw(body.as_bytes()),
-        };
+        let meter = self.meter;
+        code.function(&body::rewritten(self, &body, parameters, weight, meter)?);
         Ok(())
     }
 

@@ -1,49 +1,40 @@
-//! The undo log: what [`crate::rewrite`] appends so that a module can take back what one input wrote.
+//! The undo log: what [`crate::rewrite`] appends so that a module can take back what its inputs wrote, and can tell what
+//! they wrote.
 //!
 //! A guest's memory is divided into undo pages of [`UNDO_PAGE_BYTES`]. Before the first write to one since the log was
-//! last empty, the guest's own code saves its contents; `writes.rs` puts the test for that in front of each instruction
+//! last empty, the guest's own code saves its contents; `body.rs` puts the test for that in front of each instruction
 //! that writes. So an input pays for what it touches, and not for how large its object is.
 //!
 //! Two memories are appended. Neither is part of the state, and no instruction of the guest can name them:
 //!
-//! | memory | at              | what                                                                          |
-//! |--------|-----------------|-------------------------------------------------------------------------------|
-//! | 1      | 0               | the *map*: a byte for each undo page that the guest may ever have; 1 when saved |
-//! | 1      | [`Layout::count`] | how many are saved, `u32`                                                     |
-//! | 1      | [`Layout::list`]  | their numbers in the order in which they were saved, `u32` each               |
-//! | 2      | 0               | what they held, [`SAVED_BYTES`] each, in the same order                       |
+//! | memory | at                                        | what                                                                      |
+//! |--------|-------------------------------------------|---------------------------------------------------------------------------|
+//! | 1      | 0                                         | the *map*: a byte for each undo page that a guest may ever have; 1 when saved |
+//! | 1      | [`Layout::count`], [`Layout::list`]       | how many are saved, and their numbers in that order, `u32` each             |
+//! | 1      | [`Notes::dirty_map`]                      | a byte for each undo page: 1 when it is dirty                               |
+//! | 1      | [`Notes::dirty_count`], [`Notes::dirty_list`] | how many are dirty, and their numbers, `u32` each                       |
+//! | 1      | [`Notes::input`]                          | the next input                                                              |
+//! | 2      | 0                                         | what the saved pages held, [`SAVED_BYTES`] each, in the same order          |
 //!
 //! Both are as large as the largest guest could need from the start, so saving asks nobody for memory. Hosts give pages
 //! of memory when they are first touched, so what is not used costs address space only.
 //!
+//! *Dirty* are the pages that were written by what was kept since the host last cleared that list, whether or not anything
+//! in them is different now. Emptying the log by keeping what was written makes its pages dirty; undoing does not.
+//!
 //! # Pages overlap
 //! A store of up to eight bytes may reach from one undo page into the next. To test one byte of the map and not two,
 //! a store marks only the page that it *begins* in, and with a page the eight bytes behind it are saved. So a byte may be
-//! saved twice, and the earlier save has its old value: undoing goes from the last saved page to the first. Behind
-//! the memory's last page nothing is saved; what a guest appends to it by growing is no part of the state before the input.
+//! saved twice, and the earlier save has its old value: undoing goes from the last saved page to the first. For the same
+//! reason a dirty page says that the first seven bytes of the next one may be different too.
 //!
 //! # Traps
-//! Marking comes before the write and traps only where the write would, in the same way. A page that lies in the memory
-//! is saved without a trap, and marking one that is not written after all, because the write traps or because
-//! address and offset together exceed 32 bits, saves what undoing then puts back unchanged. A page outside the memory is
-//! one that the write would touch: reading the map there may find anything or trap, and saving it traps.
-//!
-//! # What is appended for the host
-//! * [`INPUT_EXPORT`]: `concoord_buffer`, and then marks the buffer, into which the host is about to write.
-//! * [`KEEP_EXPORT`]: empties the log.
-//! * [`UNDO_EXPORT`]: puts back what was saved and empties the log. A memory that grew stays grown: its new pages are
-//!   the host's to take away.
+//! Marking never traps: what is marked was found to lie in the memory just before.
 
-use wasm_encoder::{BlockType, CodeSection, Function, FunctionSection, MemArg, MemoryType, TypeSection, ValType};
+use wasm_encoder::{BlockType, Function, InstructionSink, MemArg, MemoryType, ValType};
 
 use crate::PAGE_BYTES;
-
-/// Name of the function that gives a place for an input and marks it: `(length i32) -> address i32`.
-pub const INPUT_EXPORT: &str = "$concoord_input";
-/// Name of the function that keeps what was written: `() -> ()`.
-pub const KEEP_EXPORT: &str = "$concoord_keep";
-/// Name of the function that takes back what was written: `() -> ()`.
-pub const UNDO_EXPORT: &str = "$concoord_undo";
+use crate::appended::Functions;
 
 /// Binary logarithm of [`UNDO_PAGE_BYTES`].
 pub(crate) const UNDO_PAGE_SHIFT: u32 = 9;
@@ -56,13 +47,49 @@ const SAVED_BYTES: u32 = UNDO_PAGE_BYTES + 8;
 const UNDO_PAGES_PER_PAGE: u32 = PAGE_BYTES as u32 / UNDO_PAGE_BYTES;
 /// The most pages that a guest may have so that all of it fits into the memory for old contents.
 pub(crate) const MEMORY_PAGES_MAX: u32 = ((1 << 32) / SAVED_BYTES as u64 / UNDO_PAGES_PER_PAGE as u64) as u32;
+/// Bytes of an input that [`crate::RUN_EXPORT`] takes: the arguments of a call, and what the invocation says besides.
+pub const INPUT_BYTES_MAX: usize = concoord_wire::limits::ARGUMENTS_BYTES_MAX + PAGE_BYTES;
 
 /// Index of the guest's memory.
-const GUEST: u32 = 0;
-/// Index of the memory with map, count and list.
-const NOTES: u32 = 1;
+pub(crate) const GUEST: u32 = 0;
+/// Index of the memory with map, counts, lists and the input.
+pub(crate) const NOTES: u32 = 1;
 /// Index of the memory with old contents.
 const OLD: u32 = 2;
+
+/// Name of the memory in which the host finds [`Notes`].
+pub const NOTES_EXPORT: &str = "$concoord_notes";
+
+/// Addresses in the memory [`NOTES_EXPORT`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notes {
+    /// Where the host leaves the next input, at most [`INPUT_BYTES_MAX`].
+    pub input: usize,
+    /// A byte for each undo page: 1 when it is dirty.
+    pub dirty_map: usize,
+    /// How many are dirty, `u32` in little-endian order.
+    pub dirty_count: usize,
+    /// Their numbers, `u32` each, in no order, each once.
+    pub dirty_list: usize,
+}
+
+impl Notes {
+    /// The numbers of the dirty pages, from the memory [`NOTES_EXPORT`]; none is dirty any more.
+    ///
+    /// # Panics
+    /// When the memory is not one of a rewritten module.
+    #[must_use]
+    pub fn take_dirty(&self, memory: &mut [u8]) -> Vec<u32> {
+        let (count, _) = memory[self.dirty_count..].split_first_chunk_mut().expect("the count is in the memory");
+        let taken = u32::from_le_bytes(std::mem::take(count)) as usize;
+        let (numbers, _) = memory[self.dirty_list..][..4 * taken].as_chunks();
+        let dirty: Vec<u32> = numbers.iter().map(|number| u32::from_le_bytes(*number)).collect();
+        for number in &dirty {
+            memory[self.dirty_map + *number as usize] = 0;
+        }
+        dirty
+    }
+}
 
 /// Where things are, from the most pages that the guest may have.
 #[derive(Clone, Copy)]
@@ -84,9 +111,32 @@ impl Layout {
         self.count() + 8
     }
 
+    fn dirty_map(self) -> u32 {
+        self.list() + self.undo_pages * 4
+    }
+
+    fn dirty_count(self) -> u32 {
+        self.dirty_map() + self.undo_pages
+    }
+
+    fn dirty_list(self) -> u32 {
+        self.dirty_count() + 8
+    }
+
+    pub(crate) fn input(self) -> u32 {
+        self.dirty_list() + self.undo_pages * 4
+    }
+
+    /// What of it the host has to know.
+    pub(crate) fn notes(self) -> Notes {
+        let [input, dirty_map, dirty_count, dirty_list] =
+            [self.input(), self.dirty_map(), self.dirty_count(), self.dirty_list()].map(|address| address as usize);
+        Notes { input, dirty_map, dirty_count, dirty_list }
+    }
+
     /// The appended memories, in order.
     pub(crate) fn memories(self) -> [MemoryType; 2] {
-        let notes = u64::from(self.list()) + u64::from(self.undo_pages) * 4;
+        let notes = u64::from(self.input()) + INPUT_BYTES_MAX as u64;
         let old = u64::from(self.undo_pages) * u64::from(SAVED_BYTES);
         [notes, old].map(|bytes| {
             let pages = bytes.div_ceil(PAGE_BYTES as u64);
@@ -96,153 +146,97 @@ impl Layout {
 
     /// Address of the map, for the byte of the page that is on the stack.
     pub(crate) fn map() -> MemArg {
-        MemArg { offset: 0, align: 0, memory_index: NOTES }
-    }
-
-    fn number(offset: u32) -> MemArg {
-        MemArg { offset: u64::from(offset), align: 2, memory_index: NOTES }
+        byte(0)
     }
 }
 
-/// Indices of the appended functions.
-#[derive(Clone, Copy)]
-pub(crate) struct Functions {
-    /// `(page i32)`: saves an undo page that is not marked, and marks it.
-    pub(crate) save: u32,
-    /// `(address i32, length i32)`: marks what a write of this length will touch, unless it will trap.
-    pub(crate) mark: u32,
-    pub(crate) keep: u32,
-    pub(crate) undo: u32,
-    pub(crate) input: u32,
+fn byte(offset: u32) -> MemArg {
+    MemArg { offset: u64::from(offset), align: 0, memory_index: NOTES }
 }
 
-impl Functions {
-    /// Those that come behind `functions` others.
-    pub(crate) fn behind(functions: u32) -> Functions {
-        let [save, mark, keep, undo, input] = [0, 1, 2, 3, 4].map(|index| functions + index);
-        Functions { save, mark, keep, undo, input }
-    }
-
-    /// Appends their types, which [`Functions::declare`] then refers to.
-    pub(crate) fn append_types(section: &mut TypeSection) {
-        section.ty().function([ValType::I32], []);
-        section.ty().function([ValType::I32, ValType::I32], []);
-        section.ty().function([], []);
-        section.ty().function([ValType::I32], [ValType::I32]);
-    }
-
-    /// Declares them; the first of their types has the index `types`.
-    pub(crate) fn declare(section: &mut FunctionSection, types: u32) {
-        let [page, range, nothing, input] = [0, 1, 2, 3].map(|index| types + index);
-        for ty in [page, range, nothing, nothing, input] {
-            section.function(ty);
-        }
-    }
-
-    /// Appends their bodies. `buffer` is the guest's `concoord_buffer`.
-    pub(crate) fn append_bodies(self, section: &mut CodeSection, layout: Layout, buffer: u32) {
-        for body in [save(layout), self.mark(), keep(layout), undo(layout), self.input(buffer)] {
-            section.function(&body);
-        }
-    }
-
-    fn mark(self) -> Function {
-        const ADDRESS: u32 = 0;
-        const LENGTH: u32 = 1;
-        const PAGE: u32 = 2;
-        const LAST: u32 = 3;
-        let mut function = Function::new([(2, ValType::I32)]);
-        let mut code = function.instructions();
-        // A write of nothing touches nothing, and one that reaches out of the memory traps before it writes.
-        code.local_get(LENGTH).i32_eqz().if_(BlockType::Empty).return_().end();
-        code.local_get(ADDRESS).i64_extend_i32_u().local_get(LENGTH).i64_extend_i32_u().i64_add();
-        code.memory_size(GUEST).i64_extend_i32_u().i64_const(16).i64_shl();
-        code.i64_gt_u().if_(BlockType::Empty).return_().end();
-        code.local_get(ADDRESS).i32_const(shift()).i32_shr_u().local_set(PAGE);
-        code.local_get(ADDRESS).local_get(LENGTH).i32_add().i32_const(1).i32_sub();
-        code.i32_const(shift()).i32_shr_u().local_set(LAST);
-        code.loop_(BlockType::Empty);
-        code.local_get(PAGE).i32_load8_u(Layout::map()).i32_eqz();
-        code.if_(BlockType::Empty).local_get(PAGE).call(self.save).end();
-        code.local_get(PAGE).i32_const(1).i32_add().local_tee(PAGE);
-        code.local_get(LAST).i32_le_u().br_if(0);
-        code.end().end();
-        function
-    }
-
-    fn input(self, buffer: u32) -> Function {
-        const LENGTH: u32 = 0;
-        const ADDRESS: u32 = 1;
-        let mut function = Function::new([(1, ValType::I32)]);
-        let mut code = function.instructions();
-        code.local_get(LENGTH).call(buffer).local_tee(ADDRESS);
-        code.local_get(LENGTH).call(self.mark);
-        code.local_get(ADDRESS).end();
-        function
-    }
+fn number(offset: u32) -> MemArg {
+    MemArg { offset: u64::from(offset), align: 2, memory_index: NOTES }
 }
 
-fn save(layout: Layout) -> Function {
+/// `(address i32, length i32)`: saves each undo page of a range that lies in the memory and is not saved yet.
+pub(crate) fn mark(functions: Functions) -> Function {
+    const ADDRESS: u32 = 0;
+    const LENGTH: u32 = 1;
+    const PAGE: u32 = 2;
+    const LAST: u32 = 3;
+    let mut function = Function::new([(2, ValType::I32)]);
+    let mut code = function.instructions();
+    code.local_get(LENGTH).i32_eqz().if_(BlockType::Empty).return_().end();
+    code.local_get(ADDRESS).i32_const(shift()).i32_shr_u().local_set(PAGE);
+    code.local_get(ADDRESS).local_get(LENGTH).i32_add().i32_const(1).i32_sub();
+    code.i32_const(shift()).i32_shr_u().local_set(LAST);
+    code.loop_(BlockType::Empty);
+    code.local_get(PAGE).i32_load8_u(Layout::map()).i32_eqz();
+    code.if_(BlockType::Empty).local_get(PAGE).call(functions.save).end();
+    code.local_get(PAGE).i32_const(1).i32_add().local_tee(PAGE);
+    code.local_get(LAST).i32_le_u().br_if(0);
+    code.end().end();
+    function
+}
+
+/// `(page i32)`: saves an undo page that is not saved yet.
+pub(crate) fn save(layout: Layout) -> Function {
     const PAGE: u32 = 0;
     const COUNT: u32 = 1;
     let mut function = Function::new([(1, ValType::I32)]);
     let mut code = function.instructions();
-    code.i32_const(0).i32_load(Layout::number(layout.count())).local_tee(COUNT);
-    // First of all, since it traps when the page is not in the memory.
+    code.i32_const(0).i32_load(number(layout.count())).local_tee(COUNT);
     code.i32_const(constant(SAVED_BYTES)).i32_mul();
     code.local_get(PAGE).i32_const(shift()).i32_shl();
-    saved_bytes(&mut function, PAGE);
-    let mut code = function.instructions();
-    code.memory_copy(OLD, GUEST);
-    code.local_get(COUNT).i32_const(2).i32_shl().local_get(PAGE).i32_store(Layout::number(layout.list()));
+    code.i32_const(constant(SAVED_BYTES)).memory_copy(OLD, GUEST);
+    code.local_get(COUNT).i32_const(2).i32_shl().local_get(PAGE).i32_store(number(layout.list()));
     code.local_get(PAGE).i32_const(1).i32_store8(Layout::map());
-    code.i32_const(0).local_get(COUNT).i32_const(1).i32_add().i32_store(Layout::number(layout.count()));
+    code.i32_const(0).local_get(COUNT).i32_const(1).i32_add().i32_store(number(layout.count()));
     code.end();
     function
 }
 
-fn keep(layout: Layout) -> Function {
-    each_saved(layout, |_, _| {})
+/// `()`: what was written is kept; its pages are dirty.
+pub(crate) fn keep(layout: Layout) -> Function {
+    const DIRTY: u32 = 2;
+    each_saved(layout, |code, [page, _]| {
+        code.local_get(page).i32_load8_u(byte(layout.dirty_map())).i32_eqz().if_(BlockType::Empty);
+        code.local_get(page).i32_const(1).i32_store8(byte(layout.dirty_map()));
+        code.i32_const(0).i32_load(number(layout.dirty_count())).local_tee(DIRTY);
+        code.i32_const(2).i32_shl().local_get(page).i32_store(number(layout.dirty_list()));
+        code.i32_const(0).local_get(DIRTY).i32_const(1).i32_add().i32_store(number(layout.dirty_count()));
+        code.end();
+    })
 }
 
-fn undo(layout: Layout) -> Function {
-    each_saved(layout, |function, [page, count]| {
-        function.instructions().local_get(page).i32_const(shift()).i32_shl();
-        function.instructions().local_get(count).i32_const(constant(SAVED_BYTES)).i32_mul();
-        saved_bytes(function, page);
-        function.instructions().memory_copy(GUEST, OLD);
+/// `()`: what was written is taken back.
+pub(crate) fn undo(layout: Layout) -> Function {
+    each_saved(layout, |code, [page, count]| {
+        code.local_get(page).i32_const(shift()).i32_shl();
+        code.local_get(count).i32_const(constant(SAVED_BYTES)).i32_mul();
+        code.i32_const(constant(SAVED_BYTES)).memory_copy(GUEST, OLD);
     })
 }
 
 /// A function that does something for each saved page, given the locals that hold its number and its place in the log,
-/// from the last to the first, and empties the log.
-fn each_saved(layout: Layout, what: impl FnOnce(&mut Function, [u32; 2])) -> Function {
+/// from the last to the first, and empties the log. A third local is free.
+fn each_saved(layout: Layout, what: impl FnOnce(&mut InstructionSink<'_>, [u32; 2])) -> Function {
     const COUNT: u32 = 0;
     const PAGE: u32 = 1;
-    let mut function = Function::new([(2, ValType::I32)]);
+    let mut function = Function::new([(3, ValType::I32)]);
     let mut code = function.instructions();
-    code.i32_const(0).i32_load(Layout::number(layout.count())).local_tee(COUNT);
+    code.i32_const(0).i32_load(number(layout.count())).local_tee(COUNT);
     code.i32_eqz().if_(BlockType::Empty).return_().end();
     code.loop_(BlockType::Empty);
     code.local_get(COUNT).i32_const(1).i32_sub().local_tee(COUNT);
-    code.i32_const(2).i32_shl().i32_load(Layout::number(layout.list())).local_set(PAGE);
-    what(&mut function, [PAGE, COUNT]);
-    let mut code = function.instructions();
+    code.i32_const(2).i32_shl().i32_load(number(layout.list())).local_set(PAGE);
+    what(&mut code, [PAGE, COUNT]);
     code.local_get(PAGE).i32_const(0).i32_store8(Layout::map());
     code.local_get(COUNT).br_if(0);
     code.end();
-    code.i32_const(0).i32_const(0).i32_store(Layout::number(layout.count()));
+    code.i32_const(0).i32_const(0).i32_store(number(layout.count()));
     code.end();
     function
-}
-
-/// Pushes how many bytes are saved of the page whose number a local holds: of the memory's last one only itself.
-fn saved_bytes(function: &mut Function, page: u32) {
-    let mut code = function.instructions();
-    code.i32_const(constant(UNDO_PAGE_BYTES)).i32_const(constant(SAVED_BYTES));
-    code.local_get(page).i32_const(1).i32_add();
-    code.memory_size(GUEST).i32_const(constant(UNDO_PAGES_PER_PAGE)).i32_mul();
-    code.i32_eq().select();
 }
 
 fn shift() -> i32 {

@@ -43,7 +43,8 @@ fn spinning() -> Vec<u8> {
 #[test]
 fn a_call_that_does_not_return_is_ended_as_a_host_fault() {
     let mut executor = Executor::new().unwrap();
-    executor.load(object(), &spinning(), ObjectLimits::default()).unwrap();
+    let endless = ObjectLimits { gas_per_call: i64::MAX.cast_unsigned(), ..ObjectLimits::default() };
+    executor.load(object(), &spinning(), endless).unwrap();
     let before = executor.state_hash(object());
     let (ended, engine) = (AtomicBool::new(false), executor.engine.clone());
     let fault = thread::scope(|scope| {

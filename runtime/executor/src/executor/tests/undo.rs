@@ -34,7 +34,7 @@ impl Plain {
             Some(accept) => outcome.and_then(|outcome| accept(&outcome).map_err(Fault::Misbehaved).map(|()| outcome)),
         };
         if outcome.is_err() || accept.is_none() {
-            self.instance = Instance::new(&self.code).unwrap();
+            self.instance = Instance::new(&self.code, ObjectLimits::default()).unwrap();
             self.instance.restore(&self.code.checked, &State::decode(&state).unwrap()).unwrap();
         } else {
             self.instance.keep().unwrap();
@@ -78,7 +78,7 @@ fn random_inputs_leave_the_state_of_plain_copying(seed: u64, happened: &mut Happ
         .map(|number| {
             executor.load(object_numbered(number), &module, ObjectLimits::default()).unwrap();
             let code = Code::compile(&executor.engine, &module, &limits).unwrap();
-            let mut instance = Instance::new(&code).unwrap();
+            let mut instance = Instance::new(&code, ObjectLimits::default()).unwrap();
             instance.initialize().unwrap();
             Plain { code, instance }
         })
