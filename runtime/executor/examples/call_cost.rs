@@ -27,6 +27,7 @@ fn main() {
     let getvalue = invocation(Trigger::Call { method: "getvalue" });
     executor.invoke(object, &invocation(Trigger::Init), &[], |_| Ok(())).expect("the counter begins");
     measure_inputs(&mut executor, object, [&increment, &getvalue], [&[], &[]]);
+    println!("gas {:?}", executor.gas_used(object));
     measure_state(&mut executor, object, COUNTER, CALLS / 10);
 
     println!("\nan object with 64 MiB of state");

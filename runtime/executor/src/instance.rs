@@ -169,10 +169,19 @@ impl Instance {
         i64::try_from(self.limits.gas_per_call).unwrap_or(i64::MAX)
     }
 
-    /// Gas that the last call used; all of it when there was too little.
+    /// Gas that the last call used; all of it when there was too little. Of a call that failed, what it had used when it
+    /// last entered or left a function.
     pub(crate) fn gas_used(&mut self) -> u64 {
-        let left = self.meter.gas.get(&mut self.store).unwrap_i64();
-        self.gas().cast_unsigned() - u64::try_from(left).unwrap_or(0)
+        let left = match self.stopped_by() {
+            Some(Stopped::Gas) => 0,
+            _ => self.meter.gas.get(&mut self.store).unwrap_i64(),
+        };
+        (self.gas() - left).cast_unsigned()
+    }
+
+    /// Why appended code stopped the last call.
+    fn stopped_by(&mut self) -> Option<Stopped> {
+        Stopped::from_number(self.meter.stopped.get(&mut self.store).unwrap_i32())
     }
 
     fn start_watch(&mut self) {
@@ -236,7 +245,7 @@ impl Instance {
     /// Why an input came upon `unreachable`.
     fn stopped(&mut self) -> Fault {
         let limit = |what, limit| Fault::Limit(LimitReached { what, limit });
-        match Stopped::from_number(self.meter.stopped.get(&mut self.store).unwrap_i32()) {
+        match self.stopped_by() {
             Some(Stopped::Gas) => return limit(LimitKind::Gas, self.limits.gas_per_call),
             Some(Stopped::Depth) => return limit(LimitKind::Depth, u64::from(DEPTH_MAX)),
             Some(Stopped::Outside) => return Fault::Trapped(OUTSIDE.into()),

@@ -1,19 +1,21 @@
-//! Function bodies with what meters them and what lets their writes be undone.
+//! Function bodies with what meters them and what lets their writes be undone. Where it goes stands in `plan.rs`.
 //!
-//! | where                            | what is added                                                                   |
-//! |----------------------------------|---------------------------------------------------------------------------------|
-//! | at the entry                     | the frame's weight is added to what is open and compared with the limit           |
-//! | behind each call                 | what is open is set back to what it was with this frame                           |
-//! | at the start of each stretch     | its gas is taken (`blocks.rs`)                                                    |
-//! | before each load and store       | address and width are compared with the size of memory                            |
-//! | before each store                | the undo page is saved if it is not yet (`undo.rs`)                               |
-//! | before each bulk instruction     | the same for ranges, with gas for the bytes                                       |
+//! | where                             | what is added                                                                  |
+//! |-----------------------------------|--------------------------------------------------------------------------------|
+//! | at the entry                      | the frame's weight is added to what is open and compared with the limit          |
+//! | at the start of each stretch      | its gas is taken                                                                 |
+//! | around each call                  | gas goes to the global and comes back; what is open is what it was before        |
+//! | before what leaves the function   | gas goes to the global                                                           |
+//! | before the first load or store of a group | its address and bytes are compared with the size of memory               |
+//! | before a store                    | the undo page is saved if it is not yet (`undo.rs`)                              |
+//! | before each bulk instruction      | the same for ranges, with gas for the bytes                                      |
 //! | instead of `memory.size`, `.grow` | the number that is the size of memory is read or raised                          |
 //!
-//! A function that calls nothing only compares: nobody would read what it added.
+//! Within a function gas is kept in a local, since code that counts it in memory waits for that memory at each count. A
+//! function that calls nothing does not add its weight to what is open: nobody would read it.
 //!
 //! Instructions take their operands from the stack, so they are put into locals of the function's own, looked at, and
-//! pushed again. The locals come behind all that the function has. But for the weight of what is open, they hold nothing
+//! pushed again. The locals come behind all that the function has. But for gas and for what is open, they hold nothing
 //! from one instruction to another, so control flow around them does not matter; nor does it whether the code can be
 //! reached, since each operand has a type of its own and not one that depends on the stack.
 
@@ -23,24 +25,25 @@ use wasm_encoder::reencode::{Error, Reencode};
 use wasm_encoder::{BlockType, Function, ValType};
 use wasmparser::{FunctionBody, Operator};
 
-use crate::blocks;
+use crate::flow::Flow;
 use crate::meter::{Meter, Stopped};
+use crate::plan::{Need, plan};
 use crate::undo::{Layout, UNDO_PAGE_SHIFT};
 use crate::weight::DEPTH_MAX;
 
 /// Locals that a function has more when it is rewritten.
-pub(crate) const ADDED_LOCALS: u32 = 7;
+pub(crate) const ADDED_LOCALS: u32 = 8;
 
 /// What an instruction does to memory.
-enum Access {
+#[derive(Clone, Copy)]
+pub(crate) enum Access {
     /// Reads so many bytes at an address and this offset.
     Load { offset: u64, width: u64 },
     /// Writes a value of this type, or its low bytes, to an address and this offset.
     Store { value: ValType, offset: u64, width: u64 },
-    /// Writes as many bytes as the third operand says to the address that is the first.
-    Write,
-    /// The same, and reads them at the address that is the second.
-    Copy,
+    /// Writes as many bytes as the third operand says to the address that is the first; if it copies, it reads them at the
+    /// address that is the second.
+    Bulk { copies: bool },
     /// Tells the number of pages.
     Size,
     /// Adds pages.
@@ -49,38 +52,42 @@ enum Access {
     None,
 }
 
-fn access(operator: &Operator<'_>) -> Access {
-    use Operator as O;
-    let (stored, memory, width) = match operator {
-        O::I32Load8S { memarg } | O::I32Load8U { memarg } | O::I64Load8S { memarg } | O::I64Load8U { memarg } => {
-            (None, memarg, 1)
+impl Access {
+    /// What this instruction does.
+    pub(crate) fn of(operator: &Operator<'_>) -> Access {
+        use Operator as O;
+        let (stored, memory, width) = match operator {
+            O::I32Load8S { memarg } | O::I32Load8U { memarg } | O::I64Load8S { memarg } | O::I64Load8U { memarg } => {
+                (None, memarg, 1)
+            }
+            O::I32Load16S { memarg }
+            | O::I32Load16U { memarg }
+            | O::I64Load16S { memarg }
+            | O::I64Load16U { memarg } => (None, memarg, 2),
+            O::I32Load { memarg } | O::F32Load { memarg } | O::I64Load32S { memarg } | O::I64Load32U { memarg } => {
+                (None, memarg, 4)
+            }
+            O::I64Load { memarg } | O::F64Load { memarg } => (None, memarg, 8),
+            O::I32Store8 { memarg } => (Some(ValType::I32), memarg, 1),
+            O::I32Store16 { memarg } => (Some(ValType::I32), memarg, 2),
+            O::I32Store { memarg } => (Some(ValType::I32), memarg, 4),
+            O::I64Store8 { memarg } => (Some(ValType::I64), memarg, 1),
+            O::I64Store16 { memarg } => (Some(ValType::I64), memarg, 2),
+            O::I64Store32 { memarg } => (Some(ValType::I64), memarg, 4),
+            O::I64Store { memarg } => (Some(ValType::I64), memarg, 8),
+            O::F32Store { memarg } => (Some(ValType::F32), memarg, 4),
+            O::F64Store { memarg } => (Some(ValType::F64), memarg, 8),
+            O::MemoryFill { .. } | O::MemoryInit { .. } => return Access::Bulk { copies: false },
+            O::MemoryCopy { .. } => return Access::Bulk { copies: true },
+            O::MemorySize { .. } => return Access::Size,
+            O::MemoryGrow { .. } => return Access::Grow,
+            _ => return Access::None,
+        };
+        let offset = memory.offset;
+        match stored {
+            Some(value) => Access::Store { value, offset, width },
+            None => Access::Load { offset, width },
         }
-        O::I32Load16S { memarg } | O::I32Load16U { memarg } | O::I64Load16S { memarg } | O::I64Load16U { memarg } => {
-            (None, memarg, 2)
-        }
-        O::I32Load { memarg } | O::F32Load { memarg } | O::I64Load32S { memarg } | O::I64Load32U { memarg } => {
-            (None, memarg, 4)
-        }
-        O::I64Load { memarg } | O::F64Load { memarg } => (None, memarg, 8),
-        O::I32Store8 { memarg } => (Some(ValType::I32), memarg, 1),
-        O::I32Store16 { memarg } => (Some(ValType::I32), memarg, 2),
-        O::I32Store { memarg } => (Some(ValType::I32), memarg, 4),
-        O::I64Store8 { memarg } => (Some(ValType::I64), memarg, 1),
-        O::I64Store16 { memarg } => (Some(ValType::I64), memarg, 2),
-        O::I64Store32 { memarg } => (Some(ValType::I64), memarg, 4),
-        O::I64Store { memarg } => (Some(ValType::I64), memarg, 8),
-        O::F32Store { memarg } => (Some(ValType::F32), memarg, 4),
-        O::F64Store { memarg } => (Some(ValType::F64), memarg, 8),
-        O::MemoryFill { .. } | O::MemoryInit { .. } => return Access::Write,
-        O::MemoryCopy { .. } => return Access::Copy,
-        O::MemorySize { .. } => return Access::Size,
-        O::MemoryGrow { .. } => return Access::Grow,
-        _ => return Access::None,
-    };
-    let offset = memory.offset;
-    match stored {
-        Some(value) => Access::Store { value, offset, width },
-        None => Access::Load { offset, width },
     }
 }
 
@@ -94,22 +101,25 @@ struct Scratch {
     integers: [u32; 3],
     /// What is open with this frame.
     open: u32,
-    wide: u32,
+    /// Gas that is left.
+    gas: u32,
+    long: u32,
     float: u32,
     double: u32,
 }
 
 impl Scratch {
-    const TYPES: [(u32, ValType); 4] = [(4, ValType::I32), (1, ValType::I64), (1, ValType::F32), (1, ValType::F64)];
+    const TYPES: [(u32, ValType); 4] = [(4, ValType::I32), (2, ValType::I64), (1, ValType::F32), (1, ValType::F64)];
 
     fn behind(locals: u32) -> Scratch {
-        let integers = [0, 1, 2].map(|index| locals + index);
-        Scratch { integers, open: locals + 3, wide: locals + 4, float: locals + 5, double: locals + 6 }
+        let [first, second, third, open, gas, long, float, double] =
+            [0, 1, 2, 3, 4, 5, 6, 7].map(|index| locals + index);
+        Scratch { integers: [first, second, third], open, gas, long, float, double }
     }
 
     fn for_value(self, value: ValType) -> u32 {
         match value {
-            ValType::I64 => self.wide,
+            ValType::I64 => self.long,
             ValType::F32 => self.float,
             ValType::F64 => self.double,
             _ => self.integers[2],
@@ -132,38 +142,35 @@ pub(crate) fn rewritten<R: Reencode<Error = Infallible>>(
         count += size;
     }
     locals.extend(Scratch::TYPES);
-    let mut charges = blocks::charges(body)?;
+    let plan = plan(body)?;
+    let (mut charges, mut needs) = (plan.charges.iter().peekable(), plan.accesses.iter());
     let mut writer = Writer { function: Function::new(locals), scratch: Scratch::behind(count), meter };
-    writer.enter(weight, calls(body)?);
+    writer.enter(weight, plan.calls);
     let mut operators = body.get_operators_reader()?;
+    let mut flow = Flow::begin();
     for instructions in 0.. {
-        if let Some(gas) = charges.after(instructions) {
-            meter.charge(&mut writer.function.instructions(), gas, writer.scratch.wide);
+        if let Some((_, gas)) = charges.next_if(|(behind, _)| *behind == instructions) {
+            meter.charge(&mut writer.function.instructions(), *gas, writer.scratch.gas);
         }
         if operators.eof() {
             break;
         }
         let operator = operators.read()?;
-        let calls = is_call(&operator);
-        if !writer.replaced(&operator) {
+        if is_call(&operator) {
+            writer.store_gas();
             writer.function.instruction(&reencode.instruction(operator)?);
-        }
-        if calls {
+            writer.load_gas();
             writer.function.instructions().local_get(writer.scratch.open).global_set(meter.globals.depth);
+            continue;
+        }
+        if flow.step(&operator)?.leaves {
+            writer.store_gas();
+        }
+        if !writer.replaced(Access::of(&operator), || *needs.next().expect("each load and store was planned")) {
+            writer.function.instruction(&reencode.instruction(operator)?);
         }
     }
     Ok(writer.function)
-}
-
-/// Whether a body calls anything.
-fn calls(body: &FunctionBody<'_>) -> Result<bool, Error> {
-    let mut operators = body.get_operators_reader()?;
-    while !operators.eof() {
-        if is_call(&operators.read()?) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 struct Writer {
@@ -173,7 +180,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// Compares what is open with the limit, this frame included.
+    /// Compares what is open with the limit, this frame included, and takes over the gas.
     fn enter(&mut self, weight: u32, calls: bool) {
         let mut code = self.function.instructions();
         let (weight, most) = (weight.cast_signed(), DEPTH_MAX.cast_signed());
@@ -186,46 +193,71 @@ impl Writer {
             code.i32_const(most - weight).i32_gt_s();
         }
         self.meter.stop_if(&mut code, Stopped::Depth);
+        self.load_gas();
+    }
+
+    fn load_gas(&mut self) {
+        self.function.instructions().global_get(self.meter.globals.gas).local_set(self.scratch.gas);
+    }
+
+    fn store_gas(&mut self) {
+        self.function.instructions().local_get(self.scratch.gas).global_set(self.meter.globals.gas);
     }
 
     /// Writes what comes before an instruction that has to do with memory; `true` when it stands for the instruction.
-    fn replaced(&mut self, operator: &Operator<'_>) -> bool {
+    fn replaced(&mut self, access: Access, need: impl FnOnce() -> Need) -> bool {
         let (meter, [first, second, third]) = (self.meter, self.scratch.integers);
         let mut code = self.function.instructions();
-        match access(operator) {
+        match access {
             Access::None => {}
-            Access::Load { offset, width } => {
-                code.local_tee(first);
-                meter.within(&mut code, offset + width);
-                code.local_get(first);
-            }
-            Access::Store { value, offset, width } => {
-                let value = self.scratch.for_value(value);
-                code.local_set(value).local_tee(first);
-                meter.within(&mut code, offset + width);
-                code.local_get(first);
-                if offset != 0 {
-                    let offset = u32::try_from(offset).expect("the check lets no 64-bit memory through");
-                    code.i32_const(offset.cast_signed()).i32_add();
+            Access::Load { .. } => {
+                if let Some(bytes) = need().within {
+                    code.local_tee(first);
+                    meter.within(&mut code, bytes);
+                    code.local_get(first);
                 }
-                code.i32_const(UNDO_PAGE_SHIFT.cast_signed()).i32_shr_u().local_tee(second);
-                code.i32_load8_u(Layout::map()).i32_eqz();
-                code.if_(BlockType::Empty).local_get(second).call(meter.functions.save).end();
+            }
+            Access::Store { value, offset, .. } => {
+                let (need, value) = (need(), self.scratch.for_value(value));
+                if need == Need::default() {
+                    return false;
+                }
+                code.local_set(value).local_set(first);
+                if let Some(bytes) = need.within {
+                    code.local_get(first);
+                    meter.within(&mut code, bytes);
+                }
+                if need.mark {
+                    code.local_get(first);
+                    if offset != 0 {
+                        let offset = u32::try_from(offset).expect("the check lets no 64-bit memory through");
+                        code.i32_const(offset.cast_signed()).i32_add();
+                    }
+                    code.i32_const(UNDO_PAGE_SHIFT.cast_signed()).i32_shr_u().local_tee(second);
+                    code.i32_load8_u(Layout::map()).i32_eqz();
+                    code.if_(BlockType::Empty).local_get(second).call(meter.functions.save).end();
+                }
                 code.local_get(first).local_get(value);
             }
-            access @ (Access::Write | Access::Copy) => {
-                code.local_set(third).local_set(second).local_tee(first).local_get(third).call(meter.functions.writes);
-                if matches!(access, Access::Copy) {
+            Access::Bulk { copies } => {
+                code.local_set(third).local_set(second).local_set(first);
+                self.store_gas();
+                let mut code = self.function.instructions();
+                code.local_get(first).local_get(third).call(meter.functions.writes);
+                if copies {
                     code.local_get(second).local_get(third).call(meter.functions.reads);
                 }
-                code.local_get(first).local_get(second).local_get(third);
+                self.load_gas();
+                self.function.instructions().local_get(first).local_get(second).local_get(third);
             }
             Access::Size => {
                 meter.pages(&mut code);
                 return true;
             }
             Access::Grow => {
-                code.call(meter.functions.grow);
+                self.store_gas();
+                self.function.instructions().call(meter.functions.grow);
+                self.load_gas();
                 return true;
             }
         }

@@ -21,7 +21,8 @@
 //! | `limits.rs`   | how large a module may be                                          |
 //! | `rewrite.rs`  | from a checked module to the one that is compiled                  |
 //! | `body.rs`     | what is added to function bodies                                   |
-//! | `blocks.rs`   | where in them gas is charged                                       |
+//! | `plan.rs`     | where in them it is added                                          |
+//! | `flow.rs`     | their control flow                                                 |
 //! | `costs.rs`    | what each instruction costs                                        |
 //! | `weight.rs`   | what each frame weighs on the stack                                |
 //! | `appended.rs` | the functions that are appended                                    |
@@ -31,14 +32,15 @@
 //! **Invariant:** pure. No wasmtime, no files, no clock; the same bytes and [`Limits`] give the same answer everywhere.
 
 mod appended;
-mod blocks;
 mod body;
 mod check;
 mod code;
 mod costs;
 mod exports;
+mod flow;
 pub mod limits;
 mod meter;
+mod plan;
 mod refusal;
 mod rewrite;
 mod undo;

@@ -3,7 +3,7 @@
 //!
 //! | global               | type  | what                                                                             |
 //! |----------------------|-------|----------------------------------------------------------------------------------|
-//! | [`GAS_EXPORT`]       | `i64` | gas that is left; below zero once an input asked for more                        |
+//! | [`GAS_EXPORT`]       | `i64` | gas that is left, whenever a function begins or ends                             |
 //! | `depth`              | `i32` | what the calls that are open weigh on the stack (`weight.rs`)                    |
 //! | [`BYTES_EXPORT`]     | `i64` | bytes of memory that the object has: part of its state                           |
 //! | [`PAGES_MAX_EXPORT`] | `i32` | pages that it may have                                                           |
@@ -28,7 +28,7 @@ use crate::costs::GROW_PAGE;
 use crate::undo::{GUEST, Layout, NOTES};
 use crate::{Checked, PAGE_BYTES};
 
-/// Name of the global with the gas that is left, `mut i64`.
+/// Name of the global with the gas that is left, `mut i64`. It says so whenever the host or another function can see it.
 pub const GAS_EXPORT: &str = "$concoord_gas";
 /// Name of the global with the bytes of memory that the object has, `mut i64`.
 pub const BYTES_EXPORT: &str = "$concoord_bytes";
@@ -118,23 +118,17 @@ impl Meter {
         code.if_(BlockType::Empty).i32_const(why as i32).call(self.functions.stop).end();
     }
 
-    /// Takes gas, and stops the input when there is not as much. `left` is an `i64` local.
+    /// Takes gas from what a local says is left, and stops the input when there is not as much.
     pub(crate) fn charge(self, code: &mut InstructionSink<'_>, gas: u64, left: u32) {
         let gas = i64::try_from(gas).expect("what a body costs is far below 2^63");
-        code.global_get(self.globals.gas).i64_const(gas).i64_sub();
-        self.settle(code, left);
+        code.local_get(left).i64_const(gas).i64_sub().local_tee(left).i64_const(0).i64_lt_s();
+        self.stop_if(code, Stopped::Gas);
     }
 
-    /// Takes as much gas as an `i64` local says, at most 2^48, so that nothing wraps.
+    /// Takes as much gas as a local says, at most 2^48, so that nothing wraps.
     fn charge_local(self, code: &mut InstructionSink<'_>, gas: u32) {
-        code.global_get(self.globals.gas).local_get(gas).i64_sub();
-        self.settle(code, gas);
-    }
-
-    /// The gas that is left is on the stack.
-    fn settle(self, code: &mut InstructionSink<'_>, left: u32) {
-        code.local_tee(left).global_set(self.globals.gas);
-        code.local_get(left).i64_const(0).i64_lt_s();
+        code.global_get(self.globals.gas).local_get(gas).i64_sub().local_tee(gas).global_set(self.globals.gas);
+        code.local_get(gas).i64_const(0).i64_lt_s();
         self.stop_if(code, Stopped::Gas);
     }
 

@@ -24,9 +24,10 @@
 //!
 //! # Pages overlap
 //! A store of up to eight bytes may reach from one undo page into the next. To test one byte of the map and not two,
-//! a store marks only the page that it *begins* in, and with a page the eight bytes behind it are saved. So a byte may be
-//! saved twice, and the earlier save has its old value: undoing goes from the last saved page to the first. For the same
-//! reason a dirty page says that the first seven bytes of the next one may be different too.
+//! a store marks only the page that it *begins* in, and with a page the [`REACH_BYTES`] behind it are saved. That is more
+//! than eight, so that a store a little behind another needs no test (`plan.rs`). So a byte may be saved twice, and the
+//! earlier save has its old value: undoing goes from the last saved page to the first. For the same reason a dirty page
+//! says that the beginning of the next one may be different too.
 //!
 //! # Traps
 //! Marking never traps: what is marked was found to lie in the memory just before.
@@ -41,8 +42,10 @@ pub(crate) const UNDO_PAGE_SHIFT: u32 = 9;
 /// Bytes of an undo page. Most inputs touch a few bytes in a few places, so small pages save less. Smaller ones gain
 /// nothing: what saving one costs besides the copy is then the larger part.
 pub const UNDO_PAGE_BYTES: u32 = 1 << UNDO_PAGE_SHIFT;
-/// Bytes that are saved of one: a store that begins on its last byte reaches seven further.
-const SAVED_BYTES: u32 = UNDO_PAGE_BYTES + 8;
+/// How far the writes reach that are undone with the page in which the first of them begins: from that first byte on.
+pub(crate) const REACH_BYTES: u64 = 64;
+/// Bytes that are saved of a page: what begins on its last byte is within its reach.
+const SAVED_BYTES: u32 = UNDO_PAGE_BYTES + REACH_BYTES as u32;
 /// Undo pages in a page of Wasm memory.
 const UNDO_PAGES_PER_PAGE: u32 = PAGE_BYTES as u32 / UNDO_PAGE_BYTES;
 /// The most pages that a guest may have so that all of it fits into the memory for old contents.
