@@ -17,14 +17,15 @@ pub struct EngineError(pub(crate) String);
 /// Time between two ticks of the watchdog.
 const TICK: Duration = Duration::from_secs(1);
 
-pub(crate) fn engine() -> Result<Engine, EngineError> {
+pub(crate) fn engine(optimise: OptLevel) -> Result<Engine, EngineError> {
     let mut config = Config::new();
     // Exactly what the check accepts and what the rewrite adds, so that no side knows an instruction that another doesn't.
     config.wasm_features(WasmFeatures::all(), false).wasm_features(REWRITTEN_FEATURES, true);
     // Without this, which NaN an operation gives depends on the processor.
     config.cranelift_nan_canonicalization(true);
-    config.cranelift_opt_level(OptLevel::Speed);
-    config.max_wasm_stack(WASM_STACK_BYTES_MAX);
+    config.cranelift_opt_level(optimise);
+    // The other is for stacks of a kind that is not in use, and must not be smaller.
+    config.async_stack_size(WASM_STACK_BYTES_MAX).max_wasm_stack(WASM_STACK_BYTES_MAX);
     config.memory_reservation(MEMORY_RESERVED_BYTES).memory_guard_size(MEMORY_GUARD_BYTES).memory_may_move(false);
     // An image shared copy-on-write would make the first write to each page a fault, and needs a memfd for each module.
     config.memory_init_cow(false);

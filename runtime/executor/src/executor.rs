@@ -10,7 +10,7 @@ use concoord_module::Limits;
 use concoord_wire::ObjectId;
 use concoord_wire::abi::{Invocation, ObjectLimits, Outcome};
 use concoord_wire::interface::Interface;
-use wasmtime::Engine;
+use wasmtime::{Engine, OptLevel};
 
 use crate::code::Code;
 use crate::engine::{EngineError, Watchdog, engine};
@@ -60,7 +60,18 @@ impl Executor {
     /// # Errors
     /// As [`Executor::new`].
     pub fn with_limits(limits: Limits) -> Result<Executor, EngineError> {
-        let engine = engine()?;
+        Executor::with_engine(limits, engine(OptLevel::Speed)?)
+    }
+
+    /// As [`Executor::with_limits`], with a compiler that does not optimise: slower, and otherwise the same.
+    ///
+    /// # Errors
+    /// As [`Executor::new`].
+    pub fn unoptimised(limits: Limits) -> Result<Executor, EngineError> {
+        Executor::with_engine(limits, engine(OptLevel::None)?)
+    }
+
+    fn with_engine(limits: Limits, engine: Engine) -> Result<Executor, EngineError> {
         let watchdog = Watchdog::start(&engine)?;
         Ok(Executor { engine, limits, objects: BTreeMap::new(), input: Vec::new(), _watchdog: watchdog })
     }
@@ -167,7 +178,7 @@ impl Objects for Executor {
 /// [`Fault::Refused`] for a module that is no object, [`Fault::Host`] when this host can't run it.
 pub fn describe(module: &[u8]) -> Result<Interface, Fault> {
     let host = |error: EngineError| Fault::Host(error.to_string());
-    let engine = engine().map_err(host)?;
+    let engine = engine(OptLevel::Speed).map_err(host)?;
     let _watchdog = Watchdog::start(&engine).map_err(host)?;
     let code = Code::compile(&engine, module, &Limits::default())?;
     describe_new(&code, ObjectLimits::default()).map(|(_, interface)| interface)

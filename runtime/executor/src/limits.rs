@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Bytes of native stack that Wasm may use, twice what the deepest calls that are allowed were seen to take. The calling
 /// thread needs this much and a few hundred KiB more.
-pub const WASM_STACK_BYTES_MAX: usize = 1 << 20;
+pub const WASM_STACK_BYTES_MAX: usize = 4 << 20;
 /// Seconds that one call into a guest may take before the watchdog ends it, give or take one.
 pub const CALL_SECONDS_MAX: u64 = 30;
 /// Bytes that are read of a guest's text about its panic.

@@ -1,6 +1,7 @@
 //! Inputs for objects, as the application makes them.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod generated;
 pub(crate) mod guest;
 
 use concoord_consensus::objects::{Fault, Objects};
