@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod disk_faults;
 pub mod dns;
 pub mod flood;
+pub mod guests;
 pub mod internet;
 pub mod load;
 pub mod netns;
