@@ -148,4 +148,13 @@ mod tests {
         assert!(name.put_into(source).contains("pub struct ParkingLot {"));
         assert!(manifest(&name, Path::new("../sdk")).contains("path = \"../sdk/guest-sdk\""));
     }
+
+    #[test]
+    fn the_object_in_the_book_is_the_new_one() {
+        let (_, source) = TEMPLATE[0];
+        let (object, _) = source.split_once("\n#[cfg(test)]").expect("the tests come last");
+        let (_, object) = object.split_once("\n\n").expect("the crate's description comes first");
+        let book = include_str!("../../../docs/src/objects/writing.md");
+        assert!(book.contains(&format!("```rust\n{object}```")), "{object}");
+    }
 }
