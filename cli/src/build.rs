@@ -6,9 +6,10 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use concoord_module::{Reason, Refusal};
 use serde_json::Value;
 
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -34,10 +35,9 @@ const PROFILE: [&str; 12] = [
 ];
 const LINKERS: [&str; 8] =
     ["wasm-ld", "wasm-ld-23", "wasm-ld-22", "wasm-ld-21", "wasm-ld-20", "wasm-ld-19", "wasm-ld-18", "wasm-ld-17"];
-const MISSING: &str = "\
-no Rust compiler here can build for wasm32-unknown-unknown; install one of
-  with rustup:  rustup target add wasm32-unknown-unknown
-  on Debian:    apt-get install rustc-web rust-web-src libstd-rust-web-dev lld-19";
+const MISSING: &str = "no Rust compiler here can build for wasm32-unknown-unknown: run `rustup target add \
+                       wasm32-unknown-unknown`, or on Debian `apt-get install rustc-web rust-web-src \
+                       libstd-rust-web-dev lld-19`";
 
 /// A module that was built.
 #[derive(Debug)]
@@ -56,15 +56,27 @@ pub(crate) struct Built {
 /// directory of the crate's workspace. Cargo reports its progress on stderr.
 ///
 /// # Errors
-/// When there is no crate, no compiler for it (the message says what to install), or the crate does not build.
+/// When there is no crate, no compiler for it (the message says what to install), the crate does not build, or no replica
+/// would run what it builds to.
 pub(crate) fn build(crate_dir: &Path, out: Option<&Path>) -> Result<Built> {
     let source = Source::read(crate_dir)?;
     let toolchain = Toolchain::find(&source.directory)?;
     let artifact = toolchain.compile(&source)?;
     let file = out.map_or_else(|| source.target.join(&source.name).with_extension("wasm"), Path::to_owned);
-    let module = std::fs::read(&artifact).with_context(|| format!("reading {}", artifact.display()))?;
-    std::fs::write(&file, &module).with_context(|| format!("writing {}", file.display()))?;
+    let module = std::fs::read(&artifact).with_context(|| format!("can't read {}", artifact.display()))?;
+    check(&module).with_context(|| format!("{} builds, but not to an object", crate_dir.display()))?;
+    std::fs::write(&file, &module).with_context(|| format!("can't write {}", file.display()))?;
     Ok(Built { name: source.name, file, bytes: module.len(), toolchain })
+}
+
+/// What a replica would refuse is said before it takes the place of a module that runs.
+fn check(module: &[u8]) -> Result<()> {
+    match concoord_module::check(module) {
+        Err(Refusal { reason: Reason::MissingExport { .. }, .. }) => {
+            bail!("its library needs a struct with #[concoord::object] and an impl of it with #[concoord::methods]")
+        }
+        checked => Ok(checked.map(|_| ())?),
+    }
 }
 
 /// The crate to build.
@@ -81,7 +93,11 @@ struct Source {
 impl Source {
     fn read(crate_dir: &Path) -> Result<Source> {
         let manifest = crate_dir.join("Cargo.toml");
-        ensure!(manifest.is_file(), "{} holds no crate: it has no Cargo.toml", crate_dir.display());
+        ensure!(
+            manifest.is_file(),
+            "{} holds no crate: it has no Cargo.toml; `concoord object new NAME` makes one",
+            crate_dir.display()
+        );
         let directory = crate_dir.canonicalize()?;
         let manifest = directory.join("Cargo.toml");
         let mut cargo = Command::new(cargo());
@@ -186,7 +202,7 @@ impl Toolchain {
         if let Some((linker, _)) = &self.linker {
             cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
         }
-        let ran = cargo.output().with_context(|| format!("running {}", cargo.get_program().display()))?;
+        let ran = run(&mut cargo)?;
         ensure!(ran.status.success(), "{} does not build; cargo says above why", source.directory.display());
         let artifact = String::from_utf8_lossy(&ran.stdout)
             .lines()
@@ -251,10 +267,16 @@ fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
+fn run(command: &mut Command) -> Result<Output> {
+    command.output().with_context(|| {
+        format!("can't run {}, which comes with Rust from https://rustup.rs", command.get_program().display())
+    })
+}
+
 /// What a command prints.
 fn output(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_owned();
-    let ran = command.output().with_context(|| format!("running {}", program.display()))?;
+    let ran = run(command)?;
     if !ran.status.success() {
         bail!("{} failed: {}", program.display(), String::from_utf8_lossy(&ran.stderr).trim_end());
     }

@@ -35,8 +35,10 @@
 //!   starts as its `Default`.
 //! - A method may return `Result<T, E>`; the caller gets the error typed. A panic undoes what the call changed.
 //! - Doc comments become the description that `concoord object show` prints.
+//! - `#[concoord::object]` stands above the struct's derives: it lets them find serde, so you need not depend on it.
 //! - Types in arguments, results and state have one size and one order everywhere: fixed-width integers, `String`,
-//!   `Vec`, `Option`, `BTreeMap`, and your own types marked `#[concoord::data]`. The macros refuse what has not.
+//!   `Vec`, `Option`, `BTreeMap`, and your own types marked `#[concoord::data]`. The macros refuse what has not, and warn
+//!   of floating-point functions whose last digits differ between platforms.
 //!
 //! The crate needs this one as its only dependency: `concoord object build` compiles any library crate. Its exports have
 //! fixed names, which Rust counts as unsafe: a crate may deny `unsafe_code` but not forbid it.
@@ -48,6 +50,7 @@
 // The attributes write `::concoord` paths, also in this crate's own tests.
 extern crate self as concoord;
 
+mod bounds;
 mod object;
 
 #[cfg(target_arch = "wasm32")]
@@ -69,9 +72,10 @@ pub mod prelude {
 /// For the code that the attributes write; not for use by hand.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::bounds::{Initial, Sent, State, refused};
     #[cfg(target_arch = "wasm32")]
     pub use crate::guest;
-    pub use crate::object::{Arguments, Described, MethodDescription, describe, encode, finished};
+    pub use crate::object::{Arguments, Described, MethodDescription, describe};
     pub use concoord_wire as wire;
     pub use postcard_schema::{self, Schema};
     pub use serde;

@@ -1,14 +1,14 @@
 //! What an object is to whoever runs it, natively or as Wasm.
 
 use concoord_wire::abi::{Answer, Invocation, Outcome, Rejection, Reply, Trigger};
-use concoord_wire::codec;
 use concoord_wire::interface::{Argument, Interface, Method, MethodKind, TypeTable};
 use postcard_schema::schema::NamedType;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::bounds::State;
+
 /// A replicated object. `#[concoord::methods]` implements it; simulation and tests run objects through it.
-pub trait Object: Described + Serialize + DeserializeOwned {
+pub trait Object: Described + State {
     /// Name, methods and types.
     fn interface() -> Interface;
 
@@ -36,7 +36,7 @@ pub trait Object: Described + Serialize + DeserializeOwned {
 
     /// The state, for an upgrade to another version of the object.
     fn export(&self) -> Vec<u8> {
-        codec::to_bytes(self)
+        self.to_postcard()
     }
 
     /// Takes over what [`Object::export`] of this or an earlier version gave.
@@ -44,7 +44,7 @@ pub trait Object: Described + Serialize + DeserializeOwned {
     /// # Errors
     /// A sentence that says why the state does not fit.
     fn import(state: &[u8]) -> Result<Self, String> {
-        codec::from_bytes(state).map_err(|error| format!("the state does not fit {}: {error}", Self::NAME))
+        Self::from_postcard(state).map_err(|error| format!("the state does not fit {}: {error}", Self::NAME))
     }
 }
 
@@ -152,22 +152,4 @@ impl<'a> Arguments<'a> {
 
 fn malformed(number: usize, name: &str, error: &postcard::Error) -> Rejection {
     Rejection::Arguments(format!("argument {number} '{name}': {error}"))
-}
-
-/// Postcard of a result or an argument; several arguments follow one another.
-///
-/// # Panics
-/// When the value's own `Serialize` fails. The types that have a schema don't.
-#[must_use]
-pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    codec::to_bytes(value)
-}
-
-/// The answer of a method that returns `Result`.
-#[must_use]
-pub fn finished<T: Serialize, E: Serialize>(result: &Result<T, E>) -> Answer {
-    match result {
-        Ok(value) => Answer::Returned(encode(value)),
-        Err(error) => Answer::Failed(encode(error)),
-    }
 }

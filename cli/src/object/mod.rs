@@ -1,6 +1,7 @@
 //! `concoord object`: modules before and in a cluster.
 
 mod check;
+mod new;
 mod show;
 
 use std::fs;
@@ -11,7 +12,7 @@ use clap::Subcommand;
 
 use crate::{build, print};
 
-/// Build, check and describe objects
+/// Make, build, check and describe objects
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -20,6 +21,7 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    New(new::Arguments),
     Build(BuildArguments),
     Check(check::Arguments),
     Show(show::Arguments),
@@ -32,6 +34,7 @@ enum Command {
 #[derive(clap::Args, Debug)]
 struct BuildArguments {
     /// Directory of the crate, where its Cargo.toml is
+    #[arg(default_value = ".")]
     dir: PathBuf,
 
     /// Where to write the module [default: object/<name>.wasm in the target directory of the crate's workspace]
@@ -46,6 +49,7 @@ struct BuildArguments {
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
+        Command::New(arguments) => new::run(&arguments),
         Command::Build(arguments) => build(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),

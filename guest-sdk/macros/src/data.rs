@@ -2,17 +2,21 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Data, DeriveInput, Error, Fields, Result};
+use syn::{Data, DeriveInput, Field, Result};
 
 use crate::types;
 
-pub(crate) fn expand(item: DeriveInput) -> Result<TokenStream> {
-    match &item.data {
-        Data::Struct(data) => check(&data.fields)?,
-        Data::Enum(data) => data.variants.iter().try_for_each(|variant| check(&variant.fields))?,
-        Data::Union(_) => return Err(Error::new_spanned(&item, "a union can't be sent: write an enum")),
-    }
-    Ok(quote! {
+pub(crate) fn check(item: &DeriveInput) -> Result<()> {
+    let fields: Vec<&Field> = match &item.data {
+        Data::Struct(data) => data.fields.iter().collect(),
+        Data::Enum(data) => data.variants.iter().flat_map(|variant| &variant.fields).collect(),
+        Data::Union(_) => vec![],
+    };
+    types::all(fields.into_iter().map(|field| types::check(&field.ty)))
+}
+
+pub(crate) fn expand(item: &DeriveInput) -> TokenStream {
+    quote! {
         #[derive(
             ::concoord::__private::serde::Serialize,
             ::concoord::__private::serde::Deserialize,
@@ -21,9 +25,5 @@ pub(crate) fn expand(item: DeriveInput) -> Result<TokenStream> {
         #[serde(crate = "::concoord::__private::serde")]
         #[postcard(crate = ::concoord::__private::postcard_schema)]
         #item
-    })
-}
-
-fn check(fields: &Fields) -> Result<()> {
-    fields.iter().try_for_each(|field| types::check(&field.ty))
+    }
 }

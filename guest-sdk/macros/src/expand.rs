@@ -1,4 +1,4 @@
-//! `#[concoord::methods]`: the impl block as it is, `Object`, the proxy's methods and the Wasm exports.
+//! `#[concoord::methods]`: `Object`, the proxy's methods and the Wasm exports.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -6,15 +6,17 @@ use syn::spanned::Spanned;
 use syn::{Error, Ident, ItemImpl, LitStr, Result, Type};
 
 use crate::method::{self, Constructor, Method, Methods};
-use crate::object::proxy_name;
+use crate::object::{self, proxy_name};
 
-pub(crate) fn expand(block: ItemImpl) -> Result<TokenStream> {
-    let object = object_name(&block)?;
-    let methods = method::read(&block)?;
+/// What stands beside the impl block.
+pub(crate) fn expand(block: &ItemImpl) -> Result<TokenStream> {
+    let object = object_name(block)?;
+    let methods = method::read(block)?;
+    let limits = limits(&object, &methods.methods);
     let implementation = object_impl(&object, &methods);
     let proxy = proxy_impl(&object, &methods.methods);
     Ok(quote! {
-        #block
+        #limits
         #implementation
         #proxy
 
@@ -28,13 +30,32 @@ fn object_name(block: &ItemImpl) -> Result<Ident> {
         return Err(Error::new_spanned(of, "an object's methods stand in an impl of its own, not of a trait"));
     }
     if !block.generics.params.is_empty() {
-        return Err(Error::new_spanned(&block.generics, "an object has one concrete type: remove the generics"));
+        return Err(Error::new_spanned(&block.generics, object::ONE_TYPE));
     }
     match &*block.self_ty {
         Type::Path(path) => path.path.get_ident().cloned(),
         _ => None,
     }
-    .ok_or_else(|| Error::new(block.self_ty.span(), "name the object's struct, in the module where it is"))
+    .ok_or_else(|| Error::new_spanned(&block.self_ty, "name the object's struct, in the module where it is"))
+}
+
+/// Holds the block to the limits of an interface, which stand in `wire`.
+fn limits(object: &Ident, methods: &[Method]) -> TokenStream {
+    let count = methods.len();
+    let many = format!("{count} methods are too many for one object: see `concoord::wire::limits`");
+    let many = quote_spanned!(object.span() => ::core::assert!(#count <= INTERFACE_METHODS_MAX, #many));
+    let names = methods.iter().map(|Method { name, .. }| {
+        let bytes = name_text(name).value().len();
+        let long = format!("a name of {bytes} bytes is too long for a method: see `concoord::wire::limits`");
+        quote_spanned!(name.span() => ::core::assert!(#bytes <= NAME_BYTES_MAX, #long))
+    });
+    quote! {
+        const _: () = {
+            use ::concoord::wire::limits::{INTERFACE_METHODS_MAX, NAME_BYTES_MAX};
+            #many;
+            #(#names;)*
+        };
+    }
 }
 
 fn object_impl(object: &Ident, methods: &Methods) -> TokenStream {
@@ -76,11 +97,11 @@ fn description(method: &Method) -> TokenStream {
     let name = name_text(name);
     let kind = kind(method);
     let arguments = method.arguments.iter().map(argument);
-    let result = schema(&method.returns.result);
+    let result = sent(&method.returns.result);
     let error = match &method.returns.error {
         Some(error) => {
-            let error = schema(error);
-            quote!(::core::option::Option::Some(#error))
+            let error = sent(error);
+            quote!(::core::option::Option::Some(#error::SCHEMA))
         }
         None => quote!(::core::option::Option::None),
     };
@@ -90,19 +111,21 @@ fn description(method: &Method) -> TokenStream {
             doc: #doc,
             kind: #kind,
             arguments: &[#(#arguments),*],
-            result: #result,
+            result: #result::SCHEMA,
             error: #error,
         }
     }
 }
 
 fn argument((name, ty): &(Ident, Type)) -> TokenStream {
-    let (name, schema) = (name_text(name), schema(ty));
-    quote!((#name, #schema))
+    let (name, sent) = (name_text(name), sent(ty));
+    quote!((#name, #sent::SCHEMA))
 }
 
-fn schema(ty: &Type) -> TokenStream {
-    quote_spanned!(ty.span() => <#ty as ::concoord::__private::Schema>::SCHEMA)
+/// How a type that is sent is named wherever something is done with it: where it can't be sent, the compiler says the
+/// same of each place, and so only once.
+fn sent(ty: &Type) -> TokenStream {
+    quote_spanned!(ty.span() => <#ty as ::concoord::__private::Sent>)
 }
 
 fn kind(method: &Method) -> TokenStream {
@@ -125,8 +148,8 @@ fn read_arguments(arguments: &[(Ident, Type)]) -> (TokenStream, Vec<Ident>) {
         .map(|index| Ident::new(&format!("argument_{index}"), proc_macro2::Span::call_site()))
         .collect();
     let reads = arguments.iter().zip(&variables).map(|((name, ty), variable)| {
-        let name = name_text(name);
-        quote_spanned!(ty.span() => let #variable: #ty = arguments.take(#name)?;)
+        let (name, sent) = (name_text(name), sent(ty));
+        quote!(let #variable = #sent::take(&mut arguments, #name)?;)
     });
     let mutable = (!arguments.is_empty()).then(|| quote!(mut));
     let read = quote! {
@@ -141,14 +164,15 @@ fn create(object: &Ident, constructor: Option<&Constructor>) -> TokenStream {
     let (read, variables) = read_arguments(constructor.map_or(&[], |constructor| &constructor.arguments));
     let created = match constructor {
         None => {
-            quote_spanned!(object.span() => ::core::result::Result::Ok(<#object as ::core::default::Default>::default()))
+            quote_spanned!(object.span() => ::core::result::Result::Ok(<#object as ::concoord::__private::Initial>::initial()))
         }
-        Some(Constructor { fallible: false, .. }) => quote!(::core::result::Result::Ok(#object::new(#(#variables),*))),
-        Some(Constructor { fallible: true, .. }) => quote! {
-            #object::new(#(#variables),*).map_err(|error| {
-                ::concoord::wire::abi::Rejection::Arguments(::std::string::ToString::to_string(&error))
-            })
-        },
+        Some(Constructor { error: None, .. }) => quote!(::core::result::Result::Ok(#object::new(#(#variables),*))),
+        Some(Constructor { error: Some(error), .. }) => {
+            let text = quote_spanned!(error.span() => <#error as ::std::string::ToString>::to_string(&error));
+            quote! {
+                #object::new(#(#variables),*).map_err(|error| ::concoord::wire::abi::Rejection::Arguments(#text))
+            }
+        }
     };
     quote!(#read #created)
 }
@@ -158,9 +182,18 @@ fn arm(object: &Ident, method: &Method) -> TokenStream {
     let (read, variables) = read_arguments(&method.arguments);
     let receiver = if method.update { quote!(object) } else { quote!(&*object) };
     let call = quote!(#object::#name(#receiver, #(#variables),*));
-    let answer = match method.returns.error {
-        Some(_) => quote!(::concoord::__private::finished(&#call)),
-        None => quote!(Answer::Returned(::concoord::__private::encode(&#call))),
+    let result = sent(&method.returns.result);
+    let answer = match &method.returns.error {
+        Some(error) => {
+            let error = sent(error);
+            quote! {
+                match #call {
+                    ::core::result::Result::Ok(result) => Answer::Returned(#result::encode(&result)),
+                    ::core::result::Result::Err(error) => Answer::Failed(#error::encode(&error)),
+                }
+            }
+        }
+        None => quote!(Answer::Returned(#result::encode(&#call))),
     };
     quote! {
         #text => {
@@ -200,11 +233,17 @@ fn proxy_method(method: &Method) -> TokenStream {
     });
     let parameters = arguments.iter().map(|(name, ty)| quote!(#name: #ty));
     let count = arguments.len();
-    let encoded = arguments.iter().map(|(name, _)| quote!(&#name));
-    let result = &method.returns.result;
-    let (error, decode) = match &method.returns.error {
-        Some(error) => (quote!(, #error), quote!(returned_result)),
-        None => (quote!(), quote!(returned)),
+    let encoded = arguments.iter().map(|(name, ty)| {
+        let sent = sent(ty);
+        quote!(#sent::encode(&#name))
+    });
+    let (result, decode) = (&method.returns.result, sent(&method.returns.result));
+    let (error, returned) = match &method.returns.error {
+        Some(error) => {
+            let decode_error = sent(error);
+            (quote!(, #error), quote!(returned_result(answer, #decode::decode, #decode_error::decode)))
+        }
+        None => (quote!(), quote!(returned(answer, #decode::decode))),
     };
     quote! {
         #(#doc_attributes)*
@@ -216,10 +255,10 @@ fn proxy_method(method: &Method) -> TokenStream {
             &self,
             #(#parameters),*
         ) -> ::core::result::Result<#result, ::concoord::ProxyError<C::Error #error>> {
-            let arguments: [::std::vec::Vec<u8>; #count] = [#(::concoord::__private::encode(#encoded)),*];
+            let arguments: [::std::vec::Vec<u8>; #count] = [#(#encoded),*];
             let object = self.object.as_deref();
             let answer = self.caller.invoke(object, #text, #kind, arguments.concat()).await;
-            ::concoord::wire::caller::#decode(answer)
+            ::concoord::wire::caller::#returned
         }
     }
 }

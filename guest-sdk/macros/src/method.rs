@@ -1,13 +1,16 @@
 //! Reads the functions of an impl block into methods, refusing with advice what can't be one.
 
-use syn::spanned::Spanned;
-use syn::{Attribute, Error, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Pat, Receiver, Result, Type, Visibility};
+use syn::{
+    Attribute, Error, FnArg, GenericParam, Ident, ImplItem, ImplItemFn, ItemImpl, Pat, Receiver, Result, Type,
+    Visibility,
+};
 
 use crate::object::doc;
 use crate::types::{self, Returns};
 
 /// Names that the proxy has itself.
 const PROXY_NAMES: [&str; 2] = ["new", "named"];
+const RECEIVERS: &str = "`&self` (a query) or `&mut self` (an update)";
 
 /// What an impl block offers.
 pub(crate) struct Methods {
@@ -18,7 +21,7 @@ pub(crate) struct Methods {
 /// `pub fn new(..) -> Self` or `-> Result<Self, E>`.
 pub(crate) struct Constructor {
     pub(crate) arguments: Vec<(Ident, Type)>,
-    pub(crate) fallible: bool,
+    pub(crate) error: Option<Type>,
 }
 
 /// A `pub fn` with `&self` or `&mut self`.
@@ -34,34 +37,42 @@ pub(crate) struct Method {
 /// Reads all of an impl block, and reports everything that is wrong with it at once.
 pub(crate) fn read(block: &ItemImpl) -> Result<Methods> {
     let mut read = Methods { constructor: None, methods: vec![] };
-    let mut errors: Option<Error> = None;
     let public = block.items.iter().filter_map(|item| match item {
         ImplItem::Fn(function) if matches!(function.vis, Visibility::Public(_)) => Some(function),
         _ => None,
     });
-    for function in public {
-        if let Err(error) = read.add(function) {
-            match &mut errors {
-                Some(errors) => errors.combine(error),
-                None => errors = Some(error),
-            }
-        }
+    types::all(public.map(|function| read.add(function)))?;
+    if read.methods.is_empty() {
+        let advice = format!("an object without methods: write `pub fn` with {RECEIVERS} for what clients call");
+        return Err(Error::new_spanned(&block.self_ty, advice));
     }
-    errors.map_or(Ok(read), Err)
+    Ok(read)
 }
 
 impl Methods {
     fn add(&mut self, function: &ImplItemFn) -> Result<()> {
         check_signature(function)?;
+        let name = &function.sig.ident;
+        let twice = |what: &str| Error::new_spanned(name, format!("{what}: callers would not know which one they get"));
         match function.sig.receiver() {
-            Some(receiver) => self.methods.push(method(function, receiver)?),
-            None if function.sig.ident == "new" => self.constructor = Some(constructor(function)?),
+            Some(receiver) => {
+                if self.methods.iter().any(|method| method.name == *name) {
+                    return Err(twice(&format!("a second method `{name}`")));
+                }
+                self.methods.push(method(function, receiver)?);
+            }
+            None if name == "new" => {
+                if self.constructor.is_some() {
+                    return Err(twice("a second constructor"));
+                }
+                self.constructor = Some(constructor(function)?);
+            }
             None => {
-                return Err(Error::new(
-                    function.sig.ident.span(),
-                    "a method takes `&self` (a query) or `&mut self` (an update); the constructor is `pub fn new`; \
-                     what callers don't need stays without `pub`",
-                ));
+                let advice = format!(
+                    "a method takes {RECEIVERS}; the constructor is `pub fn new`; what callers don't need stays \
+                     without `pub`"
+                );
+                return Err(Error::new_spanned(name, advice));
             }
         }
         Ok(())
@@ -70,32 +81,35 @@ impl Methods {
 
 fn check_signature(function: &ImplItemFn) -> Result<()> {
     let signature = &function.sig;
-    let refuse = |span, why| Err(Error::new(span, why));
     if let Some(keyword) = &signature.asyncness {
-        return refuse(keyword.span(), "a method runs to its end on every replica: remove `async`");
+        return Err(Error::new_spanned(keyword, "a method runs to its end on every replica: remove `async`"));
     }
     if let Some(keyword) = &signature.unsafety {
-        return refuse(keyword.span(), "callers can't promise anything to an unsafe method: remove `unsafe`");
+        return Err(Error::new_spanned(keyword, "callers can't promise anything to an unsafe method: remove `unsafe`"));
     }
-    if !signature.generics.params.is_empty() {
-        return refuse(signature.generics.span(), "callers must know the types: remove the generics");
+    if let Some(parameter) = signature.generics.params.first() {
+        let advice = match parameter {
+            GenericParam::Lifetime(_) => types::BORROWED,
+            _ => "callers must know the types: remove the generics",
+        };
+        return Err(Error::new_spanned(&signature.generics, advice));
     }
     if let Some(cfg) = function.attrs.iter().find(|attribute| attribute.path().is_ident("cfg")) {
-        return refuse(cfg.span(), "an object has the same methods in every build: remove `#[cfg]`");
+        return Err(Error::new_spanned(cfg, "an object has the same methods in every build: remove `#[cfg]`"));
     }
     Ok(())
 }
 
 fn method(function: &ImplItemFn, receiver: &Receiver) -> Result<Method> {
+    if receiver.colon_token.is_some() {
+        return Err(Error::new_spanned(receiver, format!("a receiver without a type is enough: take {RECEIVERS}")));
+    }
     if receiver.reference.is_none() {
-        return Err(Error::new(
-            receiver.span(),
-            "a call can't consume the object: take `&self` (a query) or `&mut self` (an update)",
-        ));
+        return Err(Error::new_spanned(receiver, format!("a call can't consume the object: take {RECEIVERS}")));
     }
     let name = function.sig.ident.clone();
     if PROXY_NAMES.iter().any(|taken| name == taken) {
-        return Err(Error::new(name.span(), format!("`{name}` is a function of the proxy: choose another name")));
+        return Err(Error::new_spanned(&name, format!("`{name}` is a function of the proxy: choose another name")));
     }
     let returns = types::returns(&function.sig.output)?;
     types::check(&returns.result)?;
@@ -112,13 +126,12 @@ fn method(function: &ImplItemFn, receiver: &Receiver) -> Result<Method> {
 
 fn constructor(function: &ImplItemFn) -> Result<Constructor> {
     let returns = types::returns(&function.sig.output)?;
-    let Type::Path(result) = &returns.result else {
-        return Err(Error::new(function.sig.ident.span(), "the constructor returns `Self` or `Result<Self, E>`"));
-    };
-    if !result.path.is_ident("Self") {
-        return Err(Error::new(result.span(), "the constructor returns `Self` or `Result<Self, E>`"));
+    match &returns.result {
+        Type::Path(result) if result.path.is_ident("Self") => {
+            Ok(Constructor { arguments: arguments(function)?, error: returns.error })
+        }
+        result => Err(Error::new_spanned(result, "the constructor returns `Self` or `Result<Self, E>`")),
     }
-    Ok(Constructor { arguments: arguments(function)?, fallible: returns.error.is_some() })
 }
 
 fn arguments(function: &ImplItemFn) -> Result<Vec<(Ident, Type)>> {
@@ -133,7 +146,7 @@ fn arguments(function: &ImplItemFn) -> Result<Vec<(Ident, Type)>> {
                 Pat::Ident(named) if named.subpat.is_none() && named.by_ref.is_none() => {
                     Ok((named.ident.clone(), (*argument.ty).clone()))
                 }
-                pattern => Err(Error::new(pattern.span(), "callers see the argument's name: write `name: Type`")),
+                pattern => Err(Error::new_spanned(pattern, "callers see the argument's name: write `name: Type`")),
             }
         })
         .collect()

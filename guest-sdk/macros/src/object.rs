@@ -6,21 +6,34 @@ use syn::{Attribute, Error, ItemStruct, Result, parse_quote};
 
 use crate::types;
 
-pub(crate) fn expand(mut object: ItemStruct) -> Result<TokenStream> {
-    if !object.generics.params.is_empty() {
-        return Err(Error::new_spanned(&object.generics, "an object has one concrete type: remove the generics"));
+/// Of the struct, and of the impl block.
+pub(crate) const ONE_TYPE: &str = "an object has one concrete type: remove the generics";
+
+pub(crate) fn check(object: &ItemStruct) -> Result<()> {
+    let generics = match object.generics.params.is_empty() {
+        true => Ok(()),
+        false => Err(Error::new_spanned(&object.generics, ONE_TYPE)),
+    };
+    types::all([generics].into_iter().chain(object.fields.iter().map(|field| types::check(&field.ty))))
+}
+
+pub(crate) fn expand(mut object: ItemStruct) -> TokenStream {
+    if point_serde_here(&mut object.attrs) {
+        // Else serde would say of a refused field once more, and at length, that it does not know it.
+        for field in object.fields.iter_mut().filter(|field| types::check(&field.ty).is_err()) {
+            field.attrs.push(parse_quote!(#[serde(skip, default = "::concoord::__private::refused")]));
+        }
     }
-    object.fields.iter().try_for_each(|field| types::check(&field.ty))?;
-    point_serde_here(&mut object.attrs);
 
     let (name, visibility) = (&object.ident, &object.vis);
     let (name_text, doc) = (name.to_string(), doc(&object.attrs));
     let proxy = proxy_name(name);
     let proxy_doc = format!("Calls a replicated [`{name}`] through a [`Caller`](::concoord::Caller).");
-    Ok(quote! {
+    let (generics, arguments, bounds) = object.generics.split_for_impl();
+    quote! {
         #object
 
-        impl ::concoord::__private::Described for #name {
+        impl #generics ::concoord::__private::Described for #name #arguments #bounds {
             const NAME: &'static str = #name_text;
             const VERSION: &'static str = ::core::env!("CARGO_PKG_VERSION");
             const DOC: &'static str = #doc;
@@ -33,7 +46,7 @@ pub(crate) fn expand(mut object: ItemStruct) -> Result<TokenStream> {
             caller: C,
             object: ::core::option::Option<::std::string::String>,
         }
-    })
+    }
 }
 
 pub(crate) fn proxy_name(object: &syn::Ident) -> syn::Ident {
@@ -56,11 +69,14 @@ pub(crate) fn doc(attributes: &[Attribute]) -> String {
     lines.join("\n").trim().to_owned()
 }
 
-/// Lets serde's derives find serde in the SDK, so that an author needs no dependency of their own.
-pub(crate) fn point_serde_here(attributes: &mut Vec<Attribute>) {
-    if derives(attributes, &["Serialize", "Deserialize"]) && !names_crate(attributes, "serde") {
+/// Lets serde's derives find serde in the SDK, so that an author needs no dependency of their own. Tells whether there
+/// are such derives.
+fn point_serde_here(attributes: &mut Vec<Attribute>) -> bool {
+    let derived = derives(attributes, &["Serialize", "Deserialize"]);
+    if derived && !names_crate(attributes, "serde") {
         attributes.push(parse_quote!(#[serde(crate = "::concoord::__private::serde")]));
     }
+    derived
 }
 
 fn derives(attributes: &[Attribute], traits: &[&str]) -> bool {

@@ -14,7 +14,7 @@ fn messages<T>(expanded: syn::Result<T>) -> Vec<String> {
 
 /// What `#[concoord::methods]` says of an impl block with this function.
 fn of_method(function: proc_macro2::TokenStream) -> String {
-    messages(expand::expand(parse_quote!(impl Counter { #function }))).join(" | ")
+    messages(expand::expand(&parse_quote!(impl Counter { pub fn look(&self) {} #function }))).join(" | ")
 }
 
 #[test]
@@ -120,8 +120,8 @@ fn types_that_differ_between_machines_or_borrow_are_refused_with_advice() {
     ];
     for (ty, expected) in cases {
         assert_eq!(of_method(quote!(pub fn put(&mut self, value: #ty) {})), expected, "argument {ty}");
-        assert_eq!(of_method(quote!(pub fn look(&self) -> #ty {})), expected, "result {ty}");
-        assert_eq!(of_method(quote!(pub fn look(&self) -> Result<u8, #ty> {})), expected, "error {ty}");
+        assert_eq!(of_method(quote!(pub fn find(&self) -> #ty {})), expected, "result {ty}");
+        assert_eq!(of_method(quote!(pub fn find(&self) -> Result<u8, #ty> {})), expected, "error {ty}");
     }
 }
 
@@ -130,7 +130,7 @@ fn a_result_names_both_its_types() {
     let expected = "callers must know the error's type: write `Result<T, E>` with both types";
     assert_eq!(
         of_method(quote!(
-            pub fn look(&self) -> io::Result<u8> {}
+            pub fn find(&self) -> io::Result<u8> {}
         )),
         expected
     );
@@ -144,7 +144,7 @@ fn everything_wrong_with_a_block_is_reported_at_once() {
             pub fn second(&self, n: usize) {}
         }
     };
-    assert_eq!(messages(expand::expand(block)).len(), 2);
+    assert_eq!(messages(expand::expand(&block)).len(), 2);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn functions_without_pub_are_the_authors_own() {
 fn an_object_is_one_concrete_struct() {
     let generics = "an object has one concrete type: remove the generics";
     assert_eq!(
-        messages(object::expand(parse_quote!(
+        messages(object::check(&parse_quote!(
             pub struct Counter<T> {
                 value: T,
             }
@@ -177,22 +177,22 @@ fn an_object_is_one_concrete_struct() {
         [generics]
     );
     assert_eq!(
-        messages(expand::expand(parse_quote!(
+        messages(expand::expand(&parse_quote!(
             impl<T> Counter<T> {}
         ))),
         [generics]
     );
     let of_trait = "an object's methods stand in an impl of its own, not of a trait";
-    assert_eq!(messages(expand::expand(parse_quote!(impl Default for Counter {}))), [of_trait]);
+    assert_eq!(messages(expand::expand(&parse_quote!(impl Default for Counter {}))), [of_trait]);
     let elsewhere = "name the object's struct, in the module where it is";
-    assert_eq!(messages(expand::expand(parse_quote!(impl crate::Counter {}))), [elsewhere]);
+    assert_eq!(messages(expand::expand(&parse_quote!(impl crate::Counter {}))), [elsewhere]);
 }
 
 #[test]
 fn state_and_data_hold_what_is_alike_everywhere() {
     let set = "the order of a `HashSet` differs between replicas: write `BTreeSet`";
     assert_eq!(
-        messages(object::expand(parse_quote!(
+        messages(object::check(&parse_quote!(
             pub struct Members {
                 all: HashSet<u8>,
             }
@@ -200,15 +200,13 @@ fn state_and_data_hold_what_is_alike_everywhere() {
         [set]
     );
     assert_eq!(
-        messages(data::expand(parse_quote!(
+        messages(data::check(&parse_quote!(
             enum Members {
                 All(HashSet<u8>),
             }
         ))),
         [set]
     );
-    let union = "a union can't be sent: write an enum";
-    assert_eq!(messages(data::expand(parse_quote!(union Members { one: u8 }))), [union]);
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Which types may cross into and out of an object, as far as their spelling tells.
 
-use syn::spanned::Spanned;
 use syn::{Error, GenericArgument, PathArguments, Result, ReturnType, Type};
 
 /// Refuses types that differ between machines or replicas, or that can't be decoded on the other side.
@@ -17,15 +16,27 @@ pub(crate) fn check(ty: &Type) -> Result<()> {
         Type::Array(array) => check(&array.elem),
         Type::Group(group) => check(&group.elem),
         Type::Paren(paren) => check(&paren.elem),
-        Type::Reference(reference) => Err(Error::new(ty.span(), references(&reference.elem))),
+        Type::Reference(reference) => Err(Error::new_spanned(ty, references(&reference.elem))),
         Type::ImplTrait(_) | Type::TraitObject(_) => {
-            Err(Error::new(ty.span(), "an object's types must be known to its callers: name the concrete type"))
+            Err(Error::new_spanned(ty, "an object's types must be known to its callers: name the concrete type"))
         }
         Type::BareFn(_) | Type::Ptr(_) | Type::Never(_) => {
-            Err(Error::new(ty.span(), "this type can't be sent: take and return plain data"))
+            Err(Error::new_spanned(ty, "this type can't be sent: take and return plain data"))
         }
         _ => Ok(()),
     }
+}
+
+/// Of whatever has a lifetime.
+pub(crate) const BORROWED: &str = "what crosses the network is owned: take and return types without a lifetime";
+
+/// Every error of these, not only the first.
+pub(crate) fn all(checks: impl Iterator<Item = Result<()>>) -> Result<()> {
+    let errors = checks.filter_map(Result::err).reduce(|mut errors, error| {
+        errors.combine(error);
+        errors
+    });
+    errors.map_or(Ok(()), Err)
 }
 
 fn references(to: &Type) -> String {
@@ -54,6 +65,7 @@ fn check_generics(arguments: &PathArguments) -> Result<()> {
     let PathArguments::AngleBracketed(arguments) = arguments else { return Ok(()) };
     arguments.args.iter().try_for_each(|argument| match argument {
         GenericArgument::Type(ty) => check(ty),
+        GenericArgument::Lifetime(lifetime) => Err(Error::new_spanned(lifetime, BORROWED)),
         _ => Ok(()),
     })
 }
@@ -76,7 +88,7 @@ pub(crate) fn returns(output: &ReturnType) -> Result<Returns> {
     };
     match arguments.as_slice() {
         [result, error] => Ok(Returns { result: (*result).clone(), error: Some((*error).clone()) }),
-        _ => Err(Error::new(ty.span(), "callers must know the error's type: write `Result<T, E>` with both types")),
+        _ => Err(Error::new_spanned(ty, "callers must know the error's type: write `Result<T, E>` with both types")),
     }
 }
 

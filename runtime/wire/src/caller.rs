@@ -3,8 +3,6 @@
 use core::convert::Infallible;
 use core::future::Future;
 
-use serde::de::DeserializeOwned;
-
 use crate::abi::{Answer, Rejection};
 use crate::codec;
 use crate::interface::MethodKind;
@@ -57,13 +55,16 @@ pub enum ProxyError<C, E = Infallible> {
     Malformed(codec::FrameError),
 }
 
+/// Reads one value that uses up all bytes.
+type Decode<T> = fn(&[u8]) -> Result<T, codec::FrameError>;
+
 /// Decodes the answer of a method that returns `T`.
 ///
 /// # Errors
 /// As [`ProxyError`] says; never `Method`.
-pub fn returned<T: DeserializeOwned, C>(answer: Result<Answer, C>) -> Result<T, ProxyError<C>> {
+pub fn returned<T, C>(answer: Result<Answer, C>, result: Decode<T>) -> Result<T, ProxyError<C>> {
     match answer.map_err(ProxyError::Caller)? {
-        Answer::Returned(bytes) => codec::from_bytes(&bytes).map_err(ProxyError::Malformed),
+        Answer::Returned(bytes) => result(&bytes).map_err(ProxyError::Malformed),
         Answer::Failed(bytes) => Err(ProxyError::Malformed(codec::FrameError::Trailing(bytes.len()))),
         Answer::Rejected(why) => Err(ProxyError::Rejected(why)),
     }
@@ -73,12 +74,14 @@ pub fn returned<T: DeserializeOwned, C>(answer: Result<Answer, C>) -> Result<T, 
 ///
 /// # Errors
 /// As [`ProxyError`] says.
-pub fn returned_result<T: DeserializeOwned, E: DeserializeOwned, C>(
+pub fn returned_result<T, E, C>(
     answer: Result<Answer, C>,
+    result: Decode<T>,
+    error: Decode<E>,
 ) -> Result<T, ProxyError<C, E>> {
     match answer.map_err(ProxyError::Caller)? {
-        Answer::Returned(bytes) => codec::from_bytes(&bytes).map_err(ProxyError::Malformed),
-        Answer::Failed(bytes) => match codec::from_bytes(&bytes) {
+        Answer::Returned(bytes) => result(&bytes).map_err(ProxyError::Malformed),
+        Answer::Failed(bytes) => match error(&bytes) {
             Ok(error) => Err(ProxyError::Method(error)),
             Err(error) => Err(ProxyError::Malformed(error)),
         },

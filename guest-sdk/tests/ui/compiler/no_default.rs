@@ -1,0 +1,16 @@
+use concoord::prelude::*;
+
+#[concoord::object]
+#[derive(Serialize, Deserialize)]
+pub struct Counter {
+    value: i64,
+}
+
+#[concoord::methods]
+impl Counter {
+    pub fn value(&self) -> i64 {
+        self.value
+    }
+}
+
+fn main() {}

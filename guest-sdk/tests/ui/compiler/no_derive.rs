@@ -1,0 +1,13 @@
+#[concoord::object]
+pub struct Counter {
+    value: i64,
+}
+
+#[concoord::methods]
+impl Counter {
+    pub fn value(&self) -> i64 {
+        self.value
+    }
+}
+
+fn main() {}
