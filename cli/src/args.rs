@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    backup, bench, call, completions, demo, health, leave, log, logger, members, object, replica, restore, route53,
-    view,
+    backup, bench, call, compiler, completions, demo, health, leave, log, logger, members, object, replica, restore,
+    route53, view,
 };
 
 /// Replicates an object: every replica runs the same method calls in the same
@@ -42,6 +42,7 @@ pub(crate) enum Command {
     Demo(demo::Arguments),
     Bench(bench::Arguments),
     Completions(completions::Arguments),
+    CompileModule(compiler::Arguments),
 }
 
 #[cfg(test)]

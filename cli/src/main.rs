@@ -9,6 +9,7 @@ mod bench;
 mod build;
 mod builtin;
 mod call;
+mod compiler;
 mod completions;
 mod connect;
 mod demo;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
+        Command::CompileModule(_) => return compiler::run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

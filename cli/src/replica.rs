@@ -16,6 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
+use crate::compiler::compiler;
 use crate::{builtin, connect, duration, logging, print, route53};
 
 /// Where a replica listens that is given no address.
@@ -238,6 +239,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     options.bootstrap = bootstrap_addresses(&arguments.boot, arguments.names.dns_server)?;
     options.boot_wait = arguments.boot_wait;
     options.insecure = arguments.insecure;
+    options.compiler = compiler();
     options.object = arguments.object.as_deref().map(object_source).transpose()?;
     let object = options.object.as_ref().map(|object| object.name.clone());
     options.storage = storage(&arguments.write, arguments.data_dir, listen);

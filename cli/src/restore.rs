@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use concoord_node::Restored;
 
+use crate::compiler::compiler;
 use crate::print;
 use crate::replica::{PORT_DEFAULT, data_dir_default, ip_address};
 
@@ -39,7 +40,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let address = SocketAddr::new(ip_address(&arguments.addr)?, arguments.port);
     let data_dir = arguments.data_dir.clone().unwrap_or_else(|| data_dir_default(address));
-    let restored = concoord_node::restore(&arguments.source, &data_dir, address, arguments.force_new_cluster)?;
+    let restored =
+        concoord_node::restore(&arguments.source, &data_dir, address, arguments.force_new_cluster, compiler())?;
     let Restored { from, cluster, slot, .. } = restored;
     print::line(format!("cluster {cluster} begins with the state of cluster {from} after slot {slot}"))?;
     if arguments.source.is_dir() {

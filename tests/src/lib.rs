@@ -1,6 +1,7 @@
 //! What the tests of the whole share: the simulation, clusters of real processes, and what is done to those.
 
 pub mod bind;
+pub mod bombs;
 pub mod cluster;
 pub mod disk_faults;
 pub mod dns;

@@ -7,6 +7,7 @@ use concoord_module::Refusal;
 use concoord_wire::interface::Interface;
 use serde_json::{Value, json};
 
+use crate::compiler::compiler;
 use crate::{builtin, print};
 
 /// Check whether a module can run as an object
@@ -55,7 +56,7 @@ enum Objection {
 /// The interface of a module that a replica would run.
 fn verdict(module: &[u8]) -> Result<Interface, Objection> {
     concoord_module::check(module).map_err(Objection::Refused)?;
-    super::show::describe(module).map_err(|error| Objection::Undescribed(print::one_line(&error)))
+    super::show::describe(module, &*compiler()).map_err(|error| Objection::Undescribed(print::one_line(&error)))
 }
 
 fn as_json(file: &str, verdict: &Result<Interface, Objection>) -> Value {

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use anyhow::anyhow;
+use concoord_executor::Compiler;
 use concoord_wire::client::Consistency;
 use concoord_wire::interface::{Interface, Method};
 use serde_json::{Value, json};
 
+use crate::compiler::compiler;
 use crate::connect::{self, Connect};
 use crate::{builtin, print, signature};
 
@@ -39,10 +41,11 @@ fn interface(arguments: &Arguments) -> anyhow::Result<Interface> {
     if path.is_file() || path.extension().is_some_and(|extension| extension == "wasm") {
         let module = builtin::read_module(path)?;
         concoord_module::check(&module).map_err(|refusal| anyhow!("{name}: {refusal}"))?;
-        return describe(&module).map_err(|error| error.context(format!("{name}: it can't be asked what it does")));
+        let described = describe(&module, &*compiler());
+        return described.map_err(|error| error.context(format!("{name}: it can't be asked what it does")));
     }
     match builtin::find(name) {
-        Some(builtin) if !arguments.connect.is_given() => describe(builtin.module),
+        Some(builtin) if !arguments.connect.is_given() => describe(builtin.module, &*compiler()),
         _ => connect::runtime()?.block_on(async {
             let client = arguments.connect.client().await?;
             let described = connect::describe(&client, Some(name), Consistency::Linearizable).await?;
@@ -56,8 +59,8 @@ fn interface(arguments: &Arguments) -> anyhow::Result<Interface> {
 ///
 /// # Errors
 /// When it does not answer with one.
-pub(super) fn describe(module: &[u8]) -> anyhow::Result<Interface> {
-    Ok(concoord_executor::describe(module)?)
+pub(super) fn describe(module: &[u8], compiler: &dyn Compiler) -> anyhow::Result<Interface> {
+    Ok(concoord_executor::describe(module, compiler)?)
 }
 
 fn as_json(interface: &Interface) -> Value {
@@ -107,12 +110,14 @@ fn method_lines(interface: &Interface, method: &Method) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use concoord_executor::InProcess;
+
     use super::*;
 
     #[test]
     fn the_counter_shows_its_three_methods() {
         let counter = builtin::find("counter").expect("built in");
-        let interface = describe(counter.module).expect("it describes itself");
+        let interface = describe(counter.module, &InProcess).expect("it describes itself");
         let text = as_text(&interface);
         assert!(text.starts_with("Counter "), "{text}");
         assert!(text.contains("update  increment() -> i64\n"), "{text}");

@@ -12,7 +12,8 @@ use concoord_wire::abi::{Invocation, ObjectLimits, Outcome};
 use concoord_wire::interface::Interface;
 use wasmtime::{Engine, OptLevel};
 
-use crate::code::Code;
+use crate::code::{Code, DescribeError};
+use crate::compile::{Bounds, Compiler, InProcess};
 use crate::engine::{EngineError, Watchdog, engine};
 use crate::instance::Instance;
 use crate::limits::INPUT_BYTES_KEPT;
@@ -25,6 +26,7 @@ use crate::state::State;
 /// hundred KiB more.
 pub struct Executor {
     engine: Engine,
+    compiler: Arc<dyn Compiler>,
     limits: Limits,
     objects: BTreeMap<ObjectId, Object>,
     /// The encoded invocation.
@@ -73,7 +75,15 @@ impl Executor {
 
     fn with_engine(limits: Limits, engine: Engine) -> Result<Executor, EngineError> {
         let watchdog = Watchdog::start(&engine)?;
-        Ok(Executor { engine, limits, objects: BTreeMap::new(), input: Vec::new(), _watchdog: watchdog })
+        let compiler = Arc::new(InProcess);
+        Ok(Executor { engine, compiler, limits, objects: BTreeMap::new(), input: Vec::new(), _watchdog: watchdog })
+    }
+
+    /// The same executor, with modules compiled by `compiler` within [`Bounds::DECIDED`]. Without this it does that
+    /// itself, within no bounds.
+    #[must_use]
+    pub fn with_compiler(self, compiler: Arc<dyn Compiler>) -> Executor {
+        Executor { compiler, ..self }
     }
 
     /// Gas that the object's last input used, all that it may when there was too little. `None` for an unknown object.
@@ -86,7 +96,10 @@ impl Executor {
         let same = self.objects.values().find(|object| object.code.bytes == module);
         match same {
             Some(object) => Ok(Arc::clone(&object.code)),
-            None => Code::compile(&self.engine, module, &self.limits).map(Arc::new),
+            None => {
+                let code = Code::compile(&self.engine, &*self.compiler, module, &self.limits, Bounds::DECIDED)?;
+                Ok(Arc::new(code))
+            }
         }
     }
 
@@ -172,16 +185,17 @@ impl Objects for Executor {
     }
 }
 
-/// Loads a module only to ask what it can do. What this accepts, every replica with the default [`Limits`] can load.
+/// Loads a module only to ask what it can do, and compiles it by `compiler` within [`Bounds::PROPOSED`]. What this
+/// accepts, every replica with the default [`Limits`] can load.
 ///
 /// # Errors
-/// [`Fault::Refused`] for a module that is no object, [`Fault::Host`] when this host can't run it.
-pub fn describe(module: &[u8]) -> Result<Interface, Fault> {
+/// [`DescribeError`].
+pub fn describe(module: &[u8], compiler: &dyn Compiler) -> Result<Interface, DescribeError> {
     let host = |error: EngineError| Fault::Host(error.to_string());
     let engine = engine(OptLevel::Speed).map_err(host)?;
     let _watchdog = Watchdog::start(&engine).map_err(host)?;
-    let code = Code::compile(&engine, module, &Limits::default())?;
-    describe_new(&code, ObjectLimits::default()).map(|(_, interface)| interface)
+    let code = Code::compile(&engine, compiler, module, &Limits::default(), Bounds::PROPOSED)?;
+    Ok(describe_new(&code, ObjectLimits::default()).map(|(_, interface)| interface)?)
 }
 
 /// The description that an object of this module gives when it is loaded, from an instance of its own.

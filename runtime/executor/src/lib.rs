@@ -9,6 +9,7 @@
 //! |---------------|-------------------------------------------------------------------|
 //! | `executor.rs` | the objects by id, and what happens around each input             |
 //! | `code.rs`     | from a module's bytes to code that can be instantiated            |
+//! | `compile/`    | native code: made in a process that can be ended, kept on disk    |
 //! | `instance.rs` | one running module: calls, and keeping or undoing what they did   |
 //! | `noted.rs`    | the updates since the undo log was last emptied                   |
 //! | `state.rs`    | an object's state as bytes, for snapshots                         |
@@ -27,6 +28,7 @@
 //! behind; they end the replica, not the input.
 
 mod code;
+mod compile;
 mod engine;
 mod executor;
 mod hash;
@@ -36,6 +38,8 @@ mod noted;
 mod state;
 mod trap;
 
+pub use code::DescribeError;
+pub use compile::{Bounds, ChildCompiler, CodeCache, CompileError, Compiler, InProcess, NativeCode, serve_compiling};
 pub use concoord_module::{Checked, Limits, Refusal, check};
 pub use engine::EngineError;
 pub use executor::{Executor, describe};

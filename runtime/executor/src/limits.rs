@@ -22,3 +22,29 @@ pub const NOTED_INPUTS_MAX: usize = 256;
 pub const NOTED_BYTES_MAX: usize = 64 << 10;
 /// How long they may have run together, and so about how much longer a failing update takes than one that succeeds.
 pub const NOTED_TIME_MAX: Duration = Duration::from_millis(1);
+
+// What compiling takes, in seconds of one processor of a small machine and the most memory at a time (the test `compiling`
+// with `--measure`; the bombs of `tests/src/bombs.rs` go to the check's limits in one direction each). The counter: 0.4 s,
+// 66 MiB, 0.4 MiB of code. One function of 256 KiB: stores 3.5 s, 502 MiB; many values at a time 1.9 s, 328 MiB; branches
+// 1.3 s, 200 MiB; nested blocks 0.3 s. A whole module: 8 MiB of such stores 104 s, 77 MiB of code; 32,760 functions in 6.5 MiB
+// 66 s, 644 MiB, 61 MiB of code. One function of 82,000 loops in one another and 4096 locals has 4 GiB after 4 s and is far
+// from done. So about 4 MiB of the densest code fit in a minute.
+
+/// Seconds of a processor that compiling a module may take that is proposed or looked at.
+pub const COMPILE_TIME_MAX: Duration = Duration::from_secs(60);
+/// Bytes of memory that it may take.
+pub const COMPILE_MEMORY_BYTES_MAX: u64 = 1 << 30;
+/// Bytes of native code that may come of it.
+pub const COMPILE_CODE_BYTES_MAX: u64 = 128 << 20;
+/// How many times as long it may wait for a processor, on a busy host.
+pub const COMPILE_WAIT: u32 = 5;
+/// How many times of these a module may take that is decided: this host may be that much slower than the proposer's.
+pub const COMPILE_DECIDED: u32 = 2;
+/// Bytes that are read of why a module could not be compiled.
+pub const COMPILE_REASON_BYTES_MAX: u64 = 4096;
+/// Modules whose native code is kept on disk: as many as a cluster may have objects.
+pub const CODE_CACHE_FILES_MAX: usize = 1024;
+/// Bytes of it. One that was decided has to fit.
+pub const CODE_CACHE_BYTES_MAX: u64 = 1 << 30;
+/// Bytes of it that are kept in memory where there is no disk. What is larger is compiled each time.
+pub const CODE_CACHE_MEMORY_BYTES_MAX: usize = 64 << 20;

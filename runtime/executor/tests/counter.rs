@@ -3,7 +3,7 @@
 mod support;
 
 use concoord_consensus::objects::Objects;
-use concoord_executor::Executor;
+use concoord_executor::{Executor, InProcess};
 use concoord_wire::abi::{Answer, ObjectLimits, Outcome, Rejection, Reply, Trigger};
 use concoord_wire::codec;
 use concoord_wire::interface::{Interface, MethodKind};
@@ -14,7 +14,10 @@ const COUNTER: &[u8] = include_bytes!("../../../objects-wasm/dist/counter.wasm")
 fn counting() -> Executor {
     let mut executor = Executor::new().expect("a host that runs Wasm");
     let description = executor.load(object(1), COUNTER, ObjectLimits::default()).expect("the counter loads");
-    assert_eq!(Interface::decode(&description).as_ref(), Ok(&concoord_executor::describe(COUNTER).expect("described")));
+    assert_eq!(
+        Interface::decode(&description).as_ref(),
+        Ok(&concoord_executor::describe(COUNTER, &InProcess).expect("described"))
+    );
     let init = executor.invoke(object(1), &input(Trigger::Init), &[], |_| Ok(()));
     assert!(matches!(init, Ok(Outcome { reply: Reply::None | Reply::Now(Answer::Returned(_)), .. })), "{init:?}");
     executor
@@ -36,7 +39,7 @@ fn the_counter_counts() {
 
 #[test]
 fn the_counter_describes_itself() {
-    let interface = concoord_executor::describe(COUNTER).expect("described");
+    let interface = concoord_executor::describe(COUNTER, &InProcess).expect("described");
     assert_eq!(interface.name, "Counter");
     let kind = |name: &str| interface.method(name).map(|method| method.kind);
     assert_eq!(kind("increment"), Some(MethodKind::Update));

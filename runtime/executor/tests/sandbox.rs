@@ -3,7 +3,7 @@
 mod support;
 
 use concoord_consensus::objects::{Fault, Objects};
-use concoord_executor::Executor;
+use concoord_executor::{DescribeError, Executor, InProcess};
 use concoord_module::DEPTH_MAX;
 use concoord_wire::abi::{LimitKind, LimitReached, ObjectLimits};
 use concoord_wire::codec;
@@ -214,6 +214,6 @@ fn what_is_no_object_is_refused() {
         assert_eq!(executor.state_hash(object(1)), None, "nothing is left of it");
     }
     assert!(matches!(executor.load(object(1), b"text", ObjectLimits::default()), Err(Fault::Refused(_))));
-    assert!(matches!(concoord_executor::describe(b"text"), Err(Fault::Refused(_))));
-    assert_eq!(concoord_executor::describe(&module()), Ok(interface()));
+    assert!(matches!(concoord_executor::describe(b"text", &InProcess), Err(DescribeError::Refused(_))));
+    assert_eq!(concoord_executor::describe(&module(), &InProcess), Ok(interface()));
 }

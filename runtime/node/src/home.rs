@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use concoord_consensus::Application;
 use concoord_consensus::io::{LogPosition, Past, Replayed};
-use concoord_executor::Executor;
+use concoord_executor::{CodeCache, Compiler, EngineError, Executor};
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::member::View;
 use concoord_wire::{ClusterId, NodeId, ViewId};
@@ -14,6 +14,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::disk::{Directory, RealDirectory};
 use crate::error::NodeError;
+use crate::log::names::NATIVE_CODE;
 use crate::log::{Identity, Log, LogEvent, LogOptions, LogWriter, OpenError, Recovered};
 use crate::options::{Options, Storage};
 use crate::snapshots::Snapshots;
@@ -95,9 +96,15 @@ impl Home {
     ///
     /// # Panics
     /// When somebody lived here: there is an own way for them.
-    pub(crate) fn furnish(self, cluster: ClusterId, node: NodeId, genesis: View) -> Result<Furnished, NodeError> {
+    pub(crate) fn furnish(
+        self,
+        cluster: ClusterId,
+        node: NodeId,
+        genesis: View,
+        compiler: &Arc<dyn Compiler>,
+    ) -> Result<Furnished, NodeError> {
         let base = Checkpoint::genesis(cluster, genesis);
-        let mut application = Application::new(cluster, executor()?);
+        let mut application = Application::new(cluster, executor(compiler)?);
         let body = application.snapshot().map_err(|fault| NodeError::HostFault { why: fault.to_string() })?;
         let (store, events) = match self {
             Home::Nowhere => Store::in_memory(&base, &body)?,
@@ -137,9 +144,9 @@ impl Life {
         };
         let base = snapshot.checkpoint;
         let application = if options.policy.witness {
-            Application::new(identity.cluster, executor()?)
+            Application::new(identity.cluster, executor(&options.compiler)?)
         } else {
-            Application::restore(identity.cluster, executor()?, &snapshot.body).map_err(|error| {
+            Application::restore(identity.cluster, executor(&options.compiler)?, &snapshot.body).map_err(|error| {
                 NodeError::NotRestored { path: path.clone(), slot: base.slot, why: error.to_string() }
             })?
         };
@@ -215,6 +222,19 @@ fn start_writer(log: Log, directory: Arc<dyn Directory>) -> Result<(Store, Unbou
     Ok((Store::Disk(writer), events))
 }
 
-pub(crate) fn executor() -> Result<Executor, NodeError> {
-    Executor::new().map_err(|error| NodeError::HostFault { why: error.to_string() })
+/// Keeps the native code that a replica's compiler makes.
+pub(crate) fn native_code(storage: &Storage, compiler: Arc<dyn Compiler>) -> Result<Arc<dyn Compiler>, NodeError> {
+    let cache = match storage {
+        Storage::Disk(path) => CodeCache::in_directory(&path.join(NATIVE_CODE), compiler),
+        Storage::Memory(_) => CodeCache::in_memory(compiler),
+    };
+    Ok(Arc::new(cache.map_err(host_fault)?))
+}
+
+pub(crate) fn executor(compiler: &Arc<dyn Compiler>) -> Result<Executor, NodeError> {
+    Ok(Executor::new().map_err(host_fault)?.with_compiler(Arc::clone(compiler)))
+}
+
+fn host_fault(error: EngineError) -> NodeError {
+    NodeError::HostFault { why: error.to_string() }
 }

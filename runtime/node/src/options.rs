@@ -3,9 +3,11 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use concoord_consensus::{Policy, Timing};
+use concoord_executor::{Compiler, InProcess};
 use concoord_wire::member::Services;
 use concoord_wire::{ClusterId, NodeId};
 
@@ -24,6 +26,9 @@ pub struct Options {
     pub boot_wait: Duration,
     /// The object that a new cluster starts with. A joiner's is checked and otherwise not used: the cluster has its own.
     pub object: Option<ObjectSource>,
+    /// Who makes native code of the objects' modules. What it made is kept beside the log, or in memory where there is no
+    /// disk.
+    pub compiler: Arc<dyn Compiler>,
     /// Where the log and snapshots are kept.
     pub storage: Storage,
     /// The address that others reach, where that is another than `listen`.
@@ -72,7 +77,7 @@ pub struct Ready {
 }
 
 impl Options {
-    /// A first replica at `listen`, without an object.
+    /// A first replica at `listen`, without an object, which compiles in its own process.
     #[must_use]
     pub fn new(listen: SocketAddr) -> Options {
         Options {
@@ -80,6 +85,7 @@ impl Options {
             bootstrap: Vec::new(),
             boot_wait: BOOT_WAIT,
             object: None,
+            compiler: Arc::new(InProcess),
             storage: Storage::Memory(None),
             advertise: None,
             services: Services::default(),
@@ -113,6 +119,7 @@ impl fmt::Debug for Options {
             .field("bootstrap", &self.bootstrap)
             .field("boot_wait", &self.boot_wait)
             .field("object", &self.object)
+            .field("compiler", &self.compiler)
             .field("storage", &self.storage)
             .field("advertise", &self.advertise)
             .field("services", &self.services)

@@ -13,7 +13,7 @@ use concoord_consensus::application::HostFault;
 use concoord_consensus::application::RestoreError as StateError;
 use concoord_consensus::io::{Effect, LogPosition, Past, Replayed, Time};
 use concoord_consensus::{Application, Config, Policy, Replica, Timing};
-use concoord_executor::Executor;
+use concoord_executor::{Compiler, Executor};
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::member::{Member, Services, Standing, View};
 use concoord_wire::record::Record;
@@ -21,8 +21,9 @@ use concoord_wire::{ClusterId, NodeId, Slot, Timestamp};
 
 use crate::disk::{Directory, DirectoryError, RealDirectory};
 use crate::error::NodeError;
-use crate::home::{executor, is_lived_in};
+use crate::home::{executor, is_lived_in, native_code};
 use crate::log::{self, CreateError, Identity, Log, LogError, LogOptions, OpenError, Recovered};
+use crate::options::Storage;
 use crate::snapshots::{self, LoadedSnapshot, SnapshotError};
 
 /// A new cluster that was made from an old one's state.
@@ -120,11 +121,18 @@ struct State {
 
 /// Makes `data_dir` the directory of a replica that is alone in a new cluster and is going to be reached at `address`.
 /// `source` is a backup; with `force` it may also be the data directory of a replica whose cluster is dead, which is only
-/// read.
+/// read. `compiler` compiles the objects' modules, each once.
 ///
 /// # Errors
 /// [`RestoreError`]; `data_dir` holds no replica's data then.
-pub fn restore(source: &Path, data_dir: &Path, address: SocketAddr, force: bool) -> Result<Restored, RestoreError> {
+pub fn restore(
+    source: &Path,
+    data_dir: &Path,
+    address: SocketAddr,
+    force: bool,
+    compiler: Arc<dyn Compiler>,
+) -> Result<Restored, RestoreError> {
+    let compiler = native_code(&Storage::Memory(None), compiler)?;
     if address.ip().is_unspecified() || address.port() == 0 {
         return Err(RestoreError::Address { address });
     }
@@ -134,12 +142,12 @@ pub fn restore(source: &Path, data_dir: &Path, address: SocketAddr, force: bool)
     let state = match (source.is_dir(), force) {
         (false, _) => state_of(snapshots::load_file(source)?),
         (true, false) => return Err(RestoreError::NotABackup { path: source.to_owned() }),
-        (true, true) => left_state(source)?,
+        (true, true) => left_state(source, &compiler)?,
     };
     if state.slot == Slot::ZERO {
         return Err(RestoreError::Nothing { path: source.to_owned() });
     }
-    found(state, data_dir, address)
+    found(state, data_dir, address, &compiler)
 }
 
 fn state_of(snapshot: LoadedSnapshot) -> State {
@@ -151,7 +159,7 @@ fn state_of(snapshot: LoadedSnapshot) -> State {
 ///
 /// Beyond what it knew as decided, it goes on with what it accepted: a majority may have accepted the same and told the
 /// caller. Where the others decided otherwise, that is lost anyway.
-fn left_state(path: &Path) -> Result<State, RestoreError> {
+fn left_state(path: &Path, compiler: &Arc<dyn Compiler>) -> Result<State, RestoreError> {
     let directory: Arc<dyn Directory> = Arc::new(RealDirectory::open_read_only(path)?);
     let Recovered { identity, snapshot, replay, promised, decided, accepted, damage, .. } = log::read(directory)?;
     let damage = damage.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -159,7 +167,7 @@ fn left_state(path: &Path) -> Result<State, RestoreError> {
         return Err(RestoreError::NoSnapshot { path: path.to_owned(), damage: damage.join("; ") });
     };
     let LoadedSnapshot { checkpoint, body, .. } = snapshot;
-    let mut application = Application::restore(identity.cluster, executor()?, &body)?;
+    let mut application = Application::restore(identity.cluster, executor(compiler)?, &body)?;
     let mut replayed = replay.into_iter().map(Replayed::from).collect::<Vec<_>>();
     replayed.push(Replayed::Record(Record::Decided(accepted)));
     let stamp = checkpoint.stamp;
@@ -186,10 +194,15 @@ fn left_state(path: &Path) -> Result<State, RestoreError> {
 }
 
 /// Founds a cluster with this state.
-fn found(state: State, data_dir: &Path, address: SocketAddr) -> Result<Restored, RestoreError> {
+fn found(
+    state: State,
+    data_dir: &Path,
+    address: SocketAddr,
+    compiler: &Arc<dyn Compiler>,
+) -> Result<Restored, RestoreError> {
     let State { from, slot, stamp, body, decided, damage } = state;
     let (cluster, node) = (ClusterId(rand::random()), NodeId(rand::random()));
-    let mut application = Application::<Executor>::restore_as_new_cluster(cluster, executor()?, &body)?;
+    let mut application = Application::<Executor>::restore_as_new_cluster(cluster, executor(compiler)?, &body)?;
     let body = application.snapshot()?;
     let view = View::first([member(node, address)]);
     let checkpoint = Checkpoint { cluster, slot, genesis: view.clone(), view, view_slot: slot, stamp };

@@ -1,12 +1,13 @@
 //! The life of a replica from its options to its end.
 
+use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::thread;
 
 use concoord_consensus::{Config, Policy, Replica};
-use concoord_executor::Executor;
 use concoord_transport::{Endpoint, Outbox};
 use concoord_wire::client::Response;
 use concoord_wire::join::Welcome;
@@ -14,7 +15,7 @@ use concoord_wire::member::{Member, PluginState, Roster, Services, Standing, Vie
 use concoord_wire::{ClusterId, NodeId};
 use rand::RngExt;
 use rand::rngs::StdRng;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time;
 
@@ -26,9 +27,9 @@ use crate::driver::{Driver, Exit, Work};
 use crate::error::NodeError;
 use crate::events::{self, Receivers};
 use crate::gate::{self, Gate};
-use crate::home::{Furnished, Home, Life};
+use crate::home::{Furnished, Home, Life, executor, native_code};
 use crate::join::Joiner;
-use crate::limits::CLOSE_WAIT_MAX;
+use crate::limits::{CLOSE_WAIT_MAX, STACK_BYTES};
 use crate::links::Links;
 use crate::options::{ObjectSource, Options, Storage};
 use crate::pieces::Pieces;
@@ -58,6 +59,8 @@ pub async fn run(
     }
     let mut random: StdRng = rand::make_rng();
     let home = Home::open(&options.storage)?;
+    let compiler = native_code(&options.storage, options.compiler)?;
+    let options = Options { compiler, ..options };
     if options.policy.witness && home.identity().is_none() && options.bootstrap.is_empty() {
         return Err(NodeError::WitnessFirst);
     }
@@ -89,11 +92,29 @@ pub async fn run(
     ended
 }
 
-/// Finds out before anything starts whether a module can run.
+/// Finds out before anything starts whether a module may run.
 fn check(object: &ObjectSource) -> Result<(), NodeError> {
-    concoord_executor::check(&object.module)
-        .map(drop)
-        .map_err(|refusal| NodeError::ModuleRefused { object: object.name.clone(), why: refusal.to_string() })
+    concoord_executor::check(&object.module).map(drop).map_err(|refusal| module_refused(object, &refusal))
+}
+
+/// Finds out before it is proposed whether an object's module can be compiled within the bounds, and says what it can do.
+/// Compiling can take as long as they say, so a thread of its own waits for that; a process that ends meanwhile does not.
+async fn try_out(options: &Options) -> Result<(), NodeError> {
+    let Some(object) = &options.object else { return Ok(()) };
+    let (module, compiler) = (object.module.clone(), Arc::clone(&options.compiler));
+    let (tell, told) = oneshot::channel();
+    let thread = thread::Builder::new().name("concoord-try-out".into()).stack_size(STACK_BYTES);
+    let try_out = move || {
+        // Whoever wants to know may have been stopped.
+        let _ = tell.send(concoord_executor::describe(&module, &*compiler));
+    };
+    thread.spawn(try_out).map_err(|error| NodeError::HostFault { why: format!("a thread can't start: {error}") })?;
+    let described = told.await.map_err(|_| module_refused(object, &"finding out what it can do panicked"))?;
+    described.map(drop).map_err(|error| module_refused(object, &error))
+}
+
+fn module_refused(object: &ObjectSource, why: &dyn fmt::Display) -> NodeError {
+    NodeError::ModuleRefused { object: object.name.clone(), why: why.to_string() }
 }
 
 /// What a replica starts with.
@@ -110,11 +131,12 @@ struct Started {
 /// Goes on with an earlier life, starts a cluster, or joins one.
 async fn start(gate: &Gate, home: Home, options: &Options, random: &mut StdRng) -> Result<Started, NodeError> {
     let home = match home {
-        Home::Lived(life) => return go_on(gate, *life, options),
+        Home::Lived(life) => return go_on(gate, *life, options).await,
         home => home,
     };
     let first = options.bootstrap.is_empty();
     let Welcome { cluster, genesis, members } = if first {
+        try_out(options).await?;
         let genesis = View::first([member(gate, options, Standing::Voter)]);
         Welcome { cluster: ClusterId(random.random()), genesis, members: Vec::new() }
     } else {
@@ -122,11 +144,11 @@ async fn start(gate: &Gate, home: Home, options: &Options, random: &mut StdRng) 
         let member = member(gate, options, Standing::Learner { replaces: None });
         Joiner { gate, member, bootstrap: &options.bootstrap, boot_wait: options.boot_wait }.join().await?
     };
-    let furnished = home.furnish(cluster, gate.node, genesis)?;
+    let furnished = home.furnish(cluster, gate.node, genesis, &options.compiler)?;
     Ok(Started { furnished, members, first, loads: first })
 }
 
-fn go_on(gate: &Gate, life: Life, options: &Options) -> Result<Started, NodeError> {
+async fn go_on(gate: &Gate, life: Life, options: &Options) -> Result<Started, NodeError> {
     let mut furnished = life.go_on(options)?;
     let base = &furnished.base;
     let others = base.view.members.values().filter(|member| member.id != gate.node);
@@ -134,6 +156,9 @@ fn go_on(gate: &Gate, life: Life, options: &Options) -> Result<Started, NodeErro
     // A first replica that ended before its object was decided still has to load it.
     let nothing = matches!(furnished.application.describe(0, None), Response::Described { result: Err(_), .. });
     let loads = nothing && base.genesis.voters().eq([gate.node]);
+    if loads {
+        try_out(options).await?;
+    }
     Ok(Started { furnished, members, first: false, loads })
 }
 
@@ -193,7 +218,8 @@ fn assemble(
     let Furnished { store, events, application, base, past, lived } = furnished;
     let volatile = matches!(options.storage, Storage::Memory(_));
     let cluster = base.cluster;
-    let applying = Applying::start(application, || Executor::new().map_err(|error| error.to_string()))?;
+    let compiler = Arc::clone(&options.compiler);
+    let applying = Applying::start(application, move || executor(&compiler).map_err(|error| error.to_string()))?;
     let clock = Clock::start();
     let config = Config {
         node: gate.node,

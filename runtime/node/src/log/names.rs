@@ -8,6 +8,8 @@ use crate::disk::PART;
 pub(crate) const IDENTITY: &str = "identity";
 /// What is known to be synced.
 pub(crate) const MARK: &str = "mark";
+/// The directory for native code of modules; a cache, of which the log knows nothing.
+pub(crate) const NATIVE_CODE: &str = "native-code";
 
 const SEGMENT: &str = "log-";
 const SPARE: &str = "spare-";

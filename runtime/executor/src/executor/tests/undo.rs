@@ -77,7 +77,7 @@ fn random_inputs_leave_the_state_of_plain_copying(seed: u64, happened: &mut Happ
     let mut plain: Vec<Plain> = (0..OBJECTS)
         .map(|number| {
             executor.load(object_numbered(number), &module, ObjectLimits::default()).unwrap();
-            let code = Code::compile(&executor.engine, &module, &limits).unwrap();
+            let code = Code::compile(&executor.engine, &InProcess, &module, &limits, Bounds::DECIDED).unwrap();
             let mut instance = Instance::new(&code, ObjectLimits::default()).unwrap();
             instance.initialize().unwrap();
             Plain { code, instance }
