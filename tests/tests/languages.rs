@@ -131,7 +131,11 @@ fn they_pass_the_check_and_describe_themselves_like_the_one_in_rust() {
         let line = format!("{file}: Tally 0.1.0, 3 methods, {bytes} bytes\n");
         assert_eq!(checked, Finished { code: Some(0), stdout: line, stderr: String::new() }, "{language}");
         println!("{language}: {bytes} bytes");
-        assert_eq!(concoord_executor::describe(module), Ok(in_rust.clone()), "{language}");
+        assert_eq!(
+            concoord_executor::describe(module, &concoord_executor::InProcess),
+            Ok(in_rust.clone()),
+            "{language}"
+        );
         let shown = concoord(&["object", "show", &file]);
         assert_eq!((shown.code, shown.stderr.as_str()), (Some(0), ""), "{language}");
         for line in [
@@ -466,7 +470,7 @@ fn they_agree_on_every_type() {
     let modules = [build_c("tests/guests/every.c"), build_assemblyscript("tests/guests/every.ts")];
     let in_rust = Interface { version: "0.1.0".into(), ..Every::interface() };
     let mut executors = modules.map(|module| {
-        assert_eq!(concoord_executor::describe(&module), Ok(in_rust.clone()));
+        assert_eq!(concoord_executor::describe(&module, &concoord_executor::InProcess), Ok(in_rust.clone()));
         let mut executor = Executor::new().expect("this host runs Wasm");
         executor.load(ID, &module, ObjectLimits::default()).expect("it passes the check");
         executor

@@ -17,7 +17,12 @@ pub struct EngineError(pub(crate) String);
 /// Time between two ticks of the watchdog.
 const TICK: Duration = Duration::from_secs(1);
 
-pub(crate) fn engine(optimise: OptLevel) -> Result<Engine, EngineError> {
+pub(crate) fn engine() -> Result<Engine, EngineError> {
+    engine_for(OptLevel::Speed)
+}
+
+/// An engine whose compiler optimises so much. Code of one runs in another.
+pub(crate) fn engine_for(optimise: OptLevel) -> Result<Engine, EngineError> {
     let mut config = Config::new();
     // Exactly what the check accepts and what the rewrite adds, so that no side knows an instruction that another doesn't.
     config.wasm_features(WasmFeatures::all(), false).wasm_features(REWRITTEN_FEATURES, true);

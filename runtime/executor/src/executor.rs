@@ -10,7 +10,7 @@ use concoord_module::Limits;
 use concoord_wire::ObjectId;
 use concoord_wire::abi::{Invocation, ObjectLimits, Outcome};
 use concoord_wire::interface::Interface;
-use wasmtime::{Engine, OptLevel};
+use wasmtime::Engine;
 
 use crate::code::{Code, DescribeError};
 use crate::compile::{Bounds, Compiler, InProcess};
@@ -62,18 +62,7 @@ impl Executor {
     /// # Errors
     /// As [`Executor::new`].
     pub fn with_limits(limits: Limits) -> Result<Executor, EngineError> {
-        Executor::with_engine(limits, engine(OptLevel::Speed)?)
-    }
-
-    /// As [`Executor::with_limits`], with a compiler that does not optimise: slower, and otherwise the same.
-    ///
-    /// # Errors
-    /// As [`Executor::new`].
-    pub fn unoptimised(limits: Limits) -> Result<Executor, EngineError> {
-        Executor::with_engine(limits, engine(OptLevel::None)?)
-    }
-
-    fn with_engine(limits: Limits, engine: Engine) -> Result<Executor, EngineError> {
+        let engine = engine()?;
         let watchdog = Watchdog::start(&engine)?;
         let compiler = Arc::new(InProcess);
         Ok(Executor { engine, compiler, limits, objects: BTreeMap::new(), input: Vec::new(), _watchdog: watchdog })
@@ -192,7 +181,7 @@ impl Objects for Executor {
 /// [`DescribeError`].
 pub fn describe(module: &[u8], compiler: &dyn Compiler) -> Result<Interface, DescribeError> {
     let host = |error: EngineError| Fault::Host(error.to_string());
-    let engine = engine(OptLevel::Speed).map_err(host)?;
+    let engine = engine().map_err(host)?;
     let _watchdog = Watchdog::start(&engine).map_err(host)?;
     let code = Code::compile(&engine, compiler, module, &Limits::default(), Bounds::PROPOSED)?;
     Ok(describe_new(&code, ObjectLimits::default()).map(|(_, interface)| interface)?)

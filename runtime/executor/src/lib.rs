@@ -39,7 +39,9 @@ mod state;
 mod trap;
 
 pub use code::DescribeError;
-pub use compile::{Bounds, ChildCompiler, CodeCache, CompileError, Compiler, InProcess, NativeCode, serve_compiling};
+pub use compile::{
+    Bounds, ChildCompiler, CodeCache, CompileError, Compiler, InProcess, NativeCode, Unoptimised, serve_compiling,
+};
 pub use concoord_module::{Checked, Limits, Refusal, check};
 pub use engine::EngineError;
 pub use executor::{Executor, describe};

@@ -4,8 +4,10 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use concoord_consensus::objects::{Fault, Objects};
-use concoord_executor::{Executor, Limits};
+use concoord_executor::{Compiler, Executor, InProcess, Unoptimised};
 use concoord_module::PAGE_BYTES;
 use concoord_wire::abi::{Answer, Invocation, ObjectLimits, Outcome, Reply};
 use concoord_wire::codec;
@@ -198,8 +200,9 @@ fn generated_objects_do_the_same_optimised_or_not_and_as_they_were_generated() {
     let mut config = Config::new();
     config.cranelift_nan_canonicalization(true).max_wasm_stack(1 << 20).memory_init_cow(false);
     let plain = Engine::new(&config).expect("a host that runs Wasm");
-    let executors = [Executor::with_limits(Limits::default()), Executor::unoptimised(Limits::default())];
-    let mut executors = executors.map(|executor| executor.expect("a host that runs Wasm"));
+    let compilers: [Arc<dyn Compiler>; 2] = [Arc::new(InProcess), Arc::new(Unoptimised)];
+    let mut executors =
+        compilers.map(|compiler| Executor::new().expect("a host that runs Wasm").with_compiler(compiler));
     let mut happened = Happened::default();
     if let Some(seed) = number("CONCOORD_MODULE") {
         return one_module(seed, &plain, &mut executors, &mut happened);

@@ -18,6 +18,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use wasmtime::OptLevel;
+
 use super::native::HostPrint;
 use super::{Bounds, CompileError, Compiler, NativeCode};
 use crate::engine::engine;
@@ -233,7 +235,7 @@ pub fn serve_compiling() -> ExitCode {
     if let Err(error) = thread::Builder::new().spawn(end_with_input) {
         return say(FAILED, &format!("it can't start a thread: {error}"));
     }
-    match engine().map(|engine| (HostPrint::of(&engine), NativeCode::compile(&module))) {
+    match engine().map(|engine| (HostPrint::of(&engine), NativeCode::compile(&module, OptLevel::Speed))) {
         Ok((host, Ok(code))) => match write_all(&[&host.0, code.as_bytes()]) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => say(FAILED, &format!("it can't hand over the code: {error}")),

@@ -23,6 +23,7 @@ use std::time::Duration;
 pub use cache::CodeCache;
 pub use child::{ChildCompiler, serve_compiling};
 pub use native::NativeCode;
+use wasmtime::OptLevel;
 
 use crate::limits::{COMPILE_CODE_BYTES_MAX, COMPILE_DECIDED, COMPILE_MEMORY_BYTES_MAX, COMPILE_TIME_MAX};
 
@@ -99,6 +100,16 @@ pub struct InProcess;
 
 impl Compiler for InProcess {
     fn compile(&self, rewritten: &[u8], _: Bounds) -> Result<NativeCode, CompileError> {
-        NativeCode::compile(rewritten)
+        NativeCode::compile(rewritten, OptLevel::Speed)
+    }
+}
+
+/// As [`InProcess`], without optimising: objects run slower and do the same.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unoptimised;
+
+impl Compiler for Unoptimised {
+    fn compile(&self, rewritten: &[u8], _: Bounds) -> Result<NativeCode, CompileError> {
+        NativeCode::compile(rewritten, OptLevel::None)
     }
 }

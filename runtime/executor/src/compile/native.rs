@@ -4,10 +4,10 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use ring::digest;
-use wasmtime::{Engine, Module};
+use wasmtime::{Engine, Module, OptLevel};
 
 use super::CompileError;
-use crate::engine::engine;
+use crate::engine::engine_for;
 
 /// What [`wasmtime::Engine::precompile_module`] gave, here or in another process of this program. Bytes from anywhere else
 /// never become one, since running it is running whatever stands in it.
@@ -22,8 +22,8 @@ impl fmt::Debug for NativeCode {
 
 impl NativeCode {
     /// Compiles a rewritten module in this process.
-    pub(super) fn compile(rewritten: &[u8]) -> Result<NativeCode, CompileError> {
-        let engine = engine().map_err(|error| CompileError::Failed(error.to_string()))?;
+    pub(super) fn compile(rewritten: &[u8], optimise: OptLevel) -> Result<NativeCode, CompileError> {
+        let engine = engine_for(optimise).map_err(|error| CompileError::Failed(error.to_string()))?;
         let code = engine.precompile_module(rewritten).map_err(|error| CompileError::Refused(format!("{error:#}")))?;
         Ok(NativeCode(code))
     }
