@@ -24,7 +24,6 @@ mod print;
 mod replica;
 mod restore;
 mod route53;
-mod signature;
 mod view;
 
 use std::process::ExitCode;

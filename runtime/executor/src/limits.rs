@@ -22,3 +22,5 @@ pub const NOTED_INPUTS_MAX: usize = 256;
 pub const NOTED_BYTES_MAX: usize = 64 << 10;
 /// How long they may have run together, and so about how much longer a failing update takes than one that succeeds.
 pub const NOTED_TIME_MAX: Duration = Duration::from_millis(1);
+/// Bytes of what a guest says to a state that it is to import.
+pub const IMPORT_ANSWER_BYTES_MAX: usize = 64 << 10;

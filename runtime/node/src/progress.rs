@@ -1,14 +1,19 @@
-//! How far a replica has come: what it tells its log as the membership changes, when it loads its object, and when it
-//! is ready. Nothing here decides anything; the roster and the applied slots do.
+//! How far a replica has come: what it tells its log as membership and objects change, when it loads its object, whether
+//! the cluster's object is its own, and when it is ready. Nothing here decides anything; the roster and the applied slots
+//! do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use concoord_consensus::io::Input;
+use concoord_consensus::application::module_hash;
+use concoord_consensus::io::{Input, Notice, Verb};
+use concoord_consensus::limits::VERSIONS_KEPT_MAX;
+use concoord_wire::client::{CallError, Consistency, Request, Response};
 use concoord_wire::member::{Role, Roster, RosterMember};
-use concoord_wire::{NodeId, ObjectId};
+use concoord_wire::objects::{ObjectAction, ObjectError, ObjectList, Operated};
+use concoord_wire::{ModuleHash, NodeId};
 
 use crate::error::NodeError;
 use crate::options::{ObjectSource, Ready};
@@ -26,11 +31,22 @@ enum Load {
     Done,
 }
 
+/// How far the module that this replica was given is compared with those that the cluster's object had.
+enum Comparison {
+    /// To be asked for as soon as this replica serves, since what it has on disk may be old.
+    Wanted { name: String, module: ModuleHash },
+    /// Asked for.
+    Asked { name: String, module: ModuleHash },
+    /// Done, or of no interest.
+    Done,
+}
+
 pub(crate) struct Progress {
     node: NodeId,
     /// Whether this replica started the cluster.
     first: bool,
     load: Load,
+    comparison: Comparison,
     on_ready: Option<OnReady>,
     ready: bool,
     roster: Option<Arc<Roster>>,
@@ -41,11 +57,24 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// `first` says that this replica has just started the cluster, `object` what is to be loaded should it lead.
-    pub(crate) fn new(node: NodeId, first: bool, object: Option<ObjectSource>, on_ready: Option<OnReady>) -> Progress {
-        let load = object.map_or(Load::Done, Load::Wanted);
+    /// `first` says that this replica has just started the cluster, `loads` that the cluster has no object yet and is to
+    /// have `object` should this replica lead.
+    pub(crate) fn new(
+        node: NodeId,
+        first: bool,
+        object: Option<ObjectSource>,
+        loads: bool,
+        on_ready: Option<OnReady>,
+    ) -> Progress {
+        let (load, comparison) = match object {
+            Some(object) if loads => (Load::Wanted(object), Comparison::Done),
+            Some(ObjectSource { name, module, by_name: false, .. }) => {
+                (Load::Done, Comparison::Wanted { name, module: module_hash(&module) })
+            }
+            Some(_) | None => (Load::Done, Comparison::Done),
+        };
         let (ready, roster, led_by, silent) = (false, None, None, BTreeSet::new());
-        Progress { node, first, load, on_ready, ready, roster, led_by, silent }
+        Progress { node, first, load, comparison, on_ready, ready, roster, led_by, silent }
     }
 
     pub(crate) fn on_roster(&mut self, roster: &Arc<Roster>) {
@@ -59,24 +88,56 @@ impl Progress {
         }
     }
 
-    /// What a slot loaded, here or elsewhere.
+    /// What became of objects, here or elsewhere.
     ///
     /// # Errors
     /// [`NodeError::ObjectRefused`] when it is this replica's object that did not load.
-    pub(crate) fn on_loaded(&mut self, loaded: Vec<(String, Result<ObjectId, String>)>) -> Result<(), NodeError> {
-        for (name, result) in loaded {
-            let ours = match &self.load {
-                Load::Wanted(object) | Load::Proposed(object) => object.name == name,
-                Load::Done => false,
-            };
-            match result {
-                Ok(object) => tracing::info!("object '{name}' is loaded, number {object}"),
-                Err(why) if ours => return Err(NodeError::ObjectRefused { object: name, why }),
-                Err(why) => tracing::warn!("object '{name}' can't be loaded: {why}"),
+    pub(crate) fn on_notices(&mut self, notices: Vec<Notice>) -> Result<(), NodeError> {
+        for notice in notices {
+            match notice {
+                Notice::Operated { verb, object, result } => self.on_operated(verb, object, result)?,
+                Notice::Suspended { object, why } => {
+                    tracing::warn!("object '{object}' is suspended: {why}; resume or upgrade it");
+                }
             }
-            if ours {
-                self.load = Load::Done;
+        }
+        Ok(())
+    }
+
+    fn on_operated(
+        &mut self,
+        verb: Verb,
+        name: String,
+        result: Result<Operated, ObjectError>,
+    ) -> Result<(), NodeError> {
+        let ours = match &self.load {
+            Load::Wanted(object) | Load::Proposed(object) => verb == Verb::Load && object.name == name,
+            Load::Done => false,
+        };
+        match result {
+            Ok(Operated { object, generation, .. }) => match verb {
+                Verb::Load => tracing::info!("object '{name}' is loaded, number {object}"),
+                Verb::Remove => tracing::info!("object '{name}' is removed"),
+                Verb::Upgrade => tracing::info!("object '{name}' is upgraded to generation {generation}"),
+                Verb::Rollback => tracing::info!("object '{name}' is rolled back, in generation {generation}"),
+                Verb::Resume => tracing::info!("object '{name}' is resumed"),
+            },
+            Err(ObjectError::NameTaken { .. }) if ours => {}
+            Err(ObjectError::Refused { why }) if ours => return Err(NodeError::ObjectRefused { object: name, why }),
+            Err(error) if ours => return Err(NodeError::ObjectRefused { object: name, why: error.to_string() }),
+            Err(error) => {
+                let done = match verb {
+                    Verb::Load => "loaded",
+                    Verb::Remove => "removed",
+                    Verb::Upgrade => "upgraded",
+                    Verb::Rollback => "rolled back",
+                    Verb::Resume => "resumed",
+                };
+                tracing::warn!("object '{name}' can't be {done}: {error}");
             }
+        }
+        if ours {
+            self.load = Load::Done;
         }
         Ok(())
     }
@@ -86,15 +147,21 @@ impl Progress {
         if !self.leads() {
             return None;
         }
+        let cluster = self.roster.as_ref()?.cluster;
         match mem::replace(&mut self.load, Load::Done) {
             Load::Wanted(object) => {
-                let load = Input::Load {
+                let ModuleHash(hash) = module_hash(&object.module);
+                let (half, _) = hash.split_first_chunk().expect("a hash has 32 bytes");
+                // The same whenever this replica starts again, and another one for another module.
+                let nonce = cluster.0 ^ u128::from_le_bytes(*half);
+                let action = ObjectAction::Load {
                     name: object.name.clone(),
                     module: Bytes::from(object.module.clone()),
                     arguments: Bytes::from(object.arguments.clone()),
+                    limits: object.limits,
                 };
                 self.load = Load::Proposed(object);
-                Some(load)
+                Some(Input::Operate { nonce, action })
             }
             other => {
                 self.load = other;
@@ -103,22 +170,80 @@ impl Progress {
         }
     }
 
-    /// Tells whoever waits for it that the replica serves, once it does.
-    pub(crate) fn tell_if_ready(&mut self) {
-        if self.ready || !matches!(self.load, Load::Done) {
-            return;
+    /// What to ask the cluster, if it is time for that.
+    pub(crate) fn due_question(&mut self) -> Option<Request> {
+        if !self.serves() {
+            return None;
         }
-        let Some(roster) = &self.roster else { return };
-        let Some(me) = roster.members.iter().find(|member| member.id == self.node) else { return };
-        let serves = if self.first { self.leads() } else { me.role != Role::Learner && roster.leader.is_some() };
-        if serves {
-            self.ready = true;
-            let ready = Ready { node: self.node, cluster: roster.cluster, address: me.address };
-            tracing::debug!("ready: replica {} of cluster {} serves on {}", ready.node, ready.cluster, ready.address);
-            if let Some(on_ready) = self.on_ready.take() {
-                on_ready(ready);
+        match mem::replace(&mut self.comparison, Comparison::Done) {
+            Comparison::Wanted { name, module } => {
+                let consistency = Consistency::Linearizable;
+                let request = Request::Objects { request: 0, name: Some(name.clone()), consistency };
+                self.comparison = Comparison::Asked { name, module };
+                Some(request)
+            }
+            other => {
+                self.comparison = other;
+                None
             }
         }
+    }
+
+    /// What the cluster says to that.
+    ///
+    /// # Errors
+    /// [`NodeError::NeverAVersion`].
+    pub(crate) fn on_answer(&mut self, response: &Response) -> Result<(), NodeError> {
+        let Response::Objects { result, .. } = response else { return Ok(()) };
+        let Comparison::Asked { name, module: given } = mem::replace(&mut self.comparison, Comparison::Done) else {
+            return Ok(());
+        };
+        match result {
+            Ok(ObjectList { objects, .. }) => {
+                let Some(object) = objects.first() else { return Ok(()) };
+                // Where some versions are forgotten, it may have been one of those.
+                if object.versions.contains(&given) || object.versions.len() >= VERSIONS_KEPT_MAX {
+                    return Ok(());
+                }
+                Err(NodeError::NeverAVersion { object: name, given, has: object.module })
+            }
+            Err(error @ CallError::UnknownObject { .. }) => {
+                tracing::warn!("what was given with -o is not used: {error}; concoord object load adds one");
+                Ok(())
+            }
+            Err(error) => {
+                tracing::debug!(%error, "asks again which modules '{name}' had");
+                self.comparison = Comparison::Wanted { name, module: given };
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells whoever waits for it that the replica serves, once it does.
+    pub(crate) fn tell_if_ready(&mut self) {
+        let settled = matches!((&self.load, &self.comparison), (Load::Done, Comparison::Done));
+        if self.ready || !settled || !self.serves() {
+            return;
+        }
+        let Some((roster, me)) = self.listed() else { return };
+        let ready = Ready { node: self.node, cluster: roster.cluster, address: me.address };
+        tracing::debug!("ready: replica {} of cluster {} serves on {}", ready.node, ready.cluster, ready.address);
+        self.ready = true;
+        if let Some(on_ready) = self.on_ready.take() {
+            on_ready(ready);
+        }
+    }
+
+    /// This replica in the newest roster.
+    fn listed(&self) -> Option<(&Roster, &RosterMember)> {
+        let roster = self.roster.as_deref()?;
+        Some((roster, roster.members.iter().find(|member| member.id == self.node)?))
+    }
+
+    fn serves(&self) -> bool {
+        let votes_under_a_leader =
+            |(roster, me): (&Roster, &RosterMember)| me.role != Role::Learner && roster.leader.is_some();
+        if self.first { self.leads() } else { self.listed().is_some_and(votes_under_a_leader) }
     }
 
     /// Whether this is a first replica that nobody has joined: it may be what is left of one that lost its state.
@@ -183,8 +308,10 @@ fn by_id(roster: Option<&Roster>) -> BTreeMap<NodeId, &RosterMember> {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use concoord_wire::abi::ObjectLimits;
     use concoord_wire::member::Services;
-    use concoord_wire::{ClusterId, Slot, ViewId};
+    use concoord_wire::objects::ObjectState;
+    use concoord_wire::{ClusterId, ObjectId, Slot, ViewId};
 
     use super::*;
 
@@ -215,7 +342,17 @@ mod tests {
     }
 
     fn object() -> ObjectSource {
-        ObjectSource { name: "counter".into(), module: vec![0], arguments: vec![] }
+        ObjectSource {
+            name: "counter".into(),
+            module: vec![0],
+            arguments: vec![],
+            limits: ObjectLimits::default(),
+            by_name: false,
+        }
+    }
+
+    fn notices(result: Result<Operated, ObjectError>) -> Vec<Notice> {
+        vec![Notice::Operated { verb: Verb::Load, object: "counter".into(), result }]
     }
 
     fn counted() -> (Arc<AtomicUsize>, Option<OnReady>) {
@@ -227,15 +364,19 @@ mod tests {
     #[test]
     fn a_first_replica_loads_when_it_leads_and_is_ready_when_that_is_done() {
         let (calls, on_ready) = counted();
-        let mut progress = Progress::new(ME, true, Some(object()), on_ready);
+        let mut progress = Progress::new(ME, true, Some(object()), true, on_ready);
         progress.on_roster(&roster(None, &[(ME, Role::Replica)]));
         assert!(progress.due_load().is_none(), "nobody leads yet");
         progress.on_roster(&roster(Some(ME), &[(ME, Role::Replica)]));
-        assert!(matches!(progress.due_load(), Some(Input::Load { name, .. }) if name == "counter"));
+        let due = progress.due_load();
+        assert!(
+            matches!(due, Some(Input::Operate { action: ObjectAction::Load { name, .. }, .. }) if name == "counter")
+        );
         assert!(progress.due_load().is_none(), "proposed once");
         progress.tell_if_ready();
         assert_eq!(calls.load(Ordering::Relaxed), 0, "not loaded yet");
-        progress.on_loaded(vec![("counter".into(), Ok(ObjectId(1)))]).expect("it loaded");
+        let loaded = Operated { object: ObjectId(1), generation: 1, changes: vec![], more_changes: 0 };
+        progress.on_notices(notices(Ok(loaded))).expect("it loaded");
         progress.tell_if_ready();
         progress.tell_if_ready();
         assert_eq!(calls.load(Ordering::Relaxed), 1);
@@ -243,7 +384,7 @@ mod tests {
 
     #[test]
     fn a_load_is_proposed_again_after_leadership_was_lost() {
-        let mut progress = Progress::new(ME, true, Some(object()), None);
+        let mut progress = Progress::new(ME, true, Some(object()), true, None);
         let both = [(ME, Role::Replica), (OTHER, Role::Replica)];
         progress.on_roster(&roster(Some(ME), &both));
         assert!(progress.due_load().is_some());
@@ -255,17 +396,17 @@ mod tests {
 
     #[test]
     fn an_object_that_does_not_load_ends_the_replica_that_brought_it_and_no_other() {
-        let failed = || vec![("counter".to_owned(), Err("it traps".to_owned()))];
-        let mut first = Progress::new(ME, true, Some(object()), None);
-        let error = first.on_loaded(failed()).expect_err("its own object");
+        let failed = || notices(Err(ObjectError::Refused { why: "it traps".to_owned() }));
+        let mut first = Progress::new(ME, true, Some(object()), true, None);
+        let error = first.on_notices(failed()).expect_err("its own object");
         assert_eq!(error.to_string(), "object 'counter' can't be loaded: it traps");
-        Progress::new(ME, false, None, None).on_loaded(failed()).expect("a joiner brings none");
+        Progress::new(ME, false, None, false, None).on_notices(failed()).expect("a joiner brings none");
     }
 
     #[test]
     fn a_joiner_is_ready_when_it_votes_under_a_leader() {
         let (calls, on_ready) = counted();
-        let mut progress = Progress::new(ME, false, None, on_ready);
+        let mut progress = Progress::new(ME, false, None, false, on_ready);
         for (leader, role) in [(Some(OTHER), Role::Learner), (None, Role::Replica)] {
             progress.on_roster(&roster(leader, &[(ME, role), (OTHER, Role::Replica)]));
             progress.tell_if_ready();
@@ -278,11 +419,73 @@ mod tests {
 
     #[test]
     fn only_a_first_replica_that_nobody_joined_may_have_lost_its_state() {
-        let mut first = Progress::new(ME, true, None, None);
+        let mut first = Progress::new(ME, true, None, true, None);
         first.on_roster(&roster(Some(ME), &[(ME, Role::Replica)]));
         assert!(first.is_lone_first());
         first.on_roster(&roster(Some(ME), &[(ME, Role::Replica), (OTHER, Role::Learner)]));
         assert!(!first.is_lone_first());
-        assert!(!Progress::new(ME, false, None, None).is_lone_first());
+        assert!(!Progress::new(ME, false, None, false, None).is_lone_first());
+    }
+
+    /// What is said of the cluster's counter, which had these modules.
+    fn had(versions: &[&[u8]]) -> Response {
+        let versions: Vec<_> = versions.iter().map(|module| module_hash(module)).collect();
+        let state = ObjectState {
+            object: ObjectId(1),
+            name: "counter".into(),
+            interface_name: "Counter".into(),
+            interface_version: "1.0.0".into(),
+            module: *versions.last().expect("some"),
+            module_bytes: 1,
+            generation: 1,
+            loaded: Slot(1),
+            changed: Slot(1),
+            limits: ObjectLimits::default(),
+            suspended: None,
+            previous: None,
+            versions,
+        };
+        Response::Objects { request: 0, result: Ok(ObjectList { objects: vec![state], failures: vec![] }) }
+    }
+
+    #[test]
+    fn a_file_has_to_be_a_version_that_the_object_had_and_what_goes_by_name_has_not() {
+        let serving = || roster(Some(OTHER), &[(ME, Role::Replica), (OTHER, Role::Replica)]);
+        let given_a_file = || {
+            let (calls, on_ready) = counted();
+            let mut progress = Progress::new(ME, false, Some(object()), false, on_ready);
+            assert_eq!(progress.due_question(), None, "it does not serve yet");
+            progress.on_roster(&serving());
+            assert!(
+                matches!(progress.due_question(), Some(Request::Objects { name: Some(name), .. }) if name == "counter")
+            );
+            assert_eq!(progress.due_question(), None, "asked once");
+            progress.tell_if_ready();
+            assert_eq!(calls.load(Ordering::Relaxed), 0, "it may have to end");
+            (progress, calls)
+        };
+        let (mut was_one, calls) = given_a_file();
+        was_one.on_answer(&had(&[&[0], &[1]])).expect("an earlier version");
+        was_one.tell_if_ready();
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
+
+        let (mut never, _) = given_a_file();
+        let error = never.on_answer(&had(&[&[1]])).expect_err("another module").to_string();
+        let hash = module_hash(&[0]).to_string();
+        assert!(error.contains(&hash) && error.contains("'counter'"), "{error}");
+
+        let (mut unsure, calls) = given_a_file();
+        let busy = CallError::NotLeader { leader: None };
+        unsure.on_answer(&Response::Objects { request: 0, result: Err(busy) }).expect("no answer yet");
+        assert!(unsure.due_question().is_some());
+        let gone = CallError::UnknownObject { name: "counter".into(), existing: vec![] };
+        unsure.on_answer(&Response::Objects { request: 0, result: Err(gone) }).expect("an operator removed it");
+        unsure.tell_if_ready();
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
+
+        let by_name = ObjectSource { by_name: true, ..object() };
+        let mut named = Progress::new(ME, false, Some(by_name), false, None);
+        named.on_roster(&serving());
+        assert_eq!(named.due_question(), None);
     }
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use concoord_consensus::{Config, Policy, Replica};
 use concoord_executor::Executor;
 use concoord_transport::{Endpoint, Outbox};
-use concoord_wire::client::Response;
 use concoord_wire::join::Welcome;
 use concoord_wire::member::{Member, PluginState, Roster, Services, Standing, View};
 use concoord_wire::{ClusterId, NodeId};
@@ -127,13 +126,12 @@ async fn start(gate: &Gate, home: Home, options: &Options, random: &mut StdRng) 
 }
 
 fn go_on(gate: &Gate, life: Life, options: &Options) -> Result<Started, NodeError> {
-    let mut furnished = life.go_on(options)?;
+    let furnished = life.go_on(options)?;
     let base = &furnished.base;
     let others = base.view.members.values().filter(|member| member.id != gate.node);
     let members = others.map(|member| (member.id, member.address)).collect();
     // A first replica that ended before its object was decided still has to load it.
-    let nothing = matches!(furnished.application.describe(0, None), Response::Described { result: Err(_), .. });
-    let loads = nothing && base.genesis.voters().eq([gate.node]);
+    let loads = !furnished.application.has_objects() && base.genesis.voters().eq([gate.node]);
     Ok(Started { furnished, members, first: false, loads })
 }
 
@@ -234,7 +232,13 @@ fn assemble(
         applying,
         links,
         clients: Clients::new(Arc::clone(&gate.counters)),
-        progress: Progress::new(gate.node, first, options.object.filter(|_| loads), options.on_ready),
+        progress: Progress::new(
+            gate.node,
+            first,
+            options.object.filter(|_| !options.policy.witness),
+            loads,
+            options.on_ready,
+        ),
         rosters,
         plugins,
         counters: Arc::clone(&gate.counters),
