@@ -13,7 +13,7 @@ use concoord_consensus::limits::VERSIONS_KEPT_MAX;
 use concoord_wire::client::{CallError, Consistency, Request, Response};
 use concoord_wire::member::{Role, Roster, RosterMember};
 use concoord_wire::objects::{ObjectAction, ObjectError, ObjectList, Operated};
-use concoord_wire::{ModuleHash, NodeId};
+use concoord_wire::{ModuleHash, NodeId, ObjectId};
 
 use crate::error::NodeError;
 use crate::options::{ObjectSource, Ready};
@@ -21,32 +21,36 @@ use crate::options::{ObjectSource, Ready};
 /// Called once, when the replica serves.
 pub(crate) type OnReady = Box<dyn FnOnce(Ready) + Send + Sync>;
 
-/// How far the object that a new cluster starts with has come.
-enum Load {
+/// How far the object has come that this replica was given.
+enum Given {
+    /// The cluster is asked what it has, as soon as this replica serves: what is on its own disk may be old.
+    Asks(ObjectSource, About),
+    /// The cluster was asked.
+    Asked(ObjectSource, About),
     /// To be loaded as soon as this replica leads.
     Wanted(ObjectSource),
     /// Proposed. It stays here for the case that this replica stops leading before it is decided.
     Proposed(ObjectSource),
-    /// Loaded, or never asked for.
+    /// Loaded, or compared, or there is none.
     Done,
 }
 
-/// How far the module that this replica was given is compared with those that the cluster's object had.
-enum Comparison {
-    /// To be asked for as soon as this replica serves, since what it has on disk may be old.
-    Wanted { name: String, module: ModuleHash },
-    /// Asked for.
-    Asked { name: String, module: ModuleHash },
-    /// Done, or of no interest.
-    Done,
+/// What the cluster is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// Which objects it has, if it ever had any.
+    All,
+    /// Which modules the object of the given one's name had.
+    Versions,
 }
 
 pub(crate) struct Progress {
     node: NodeId,
-    /// Whether this replica started the cluster.
+    /// Whether this replica has just started the cluster.
     first: bool,
-    load: Load,
-    comparison: Comparison,
+    /// Whether this replica began the cluster, now or in an earlier life.
+    begins: bool,
+    given: Given,
     on_ready: Option<OnReady>,
     ready: bool,
     roster: Option<Arc<Roster>>,
@@ -57,32 +61,30 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// `first` says that this replica has just started the cluster, `loads` that the cluster has no object yet and is to
-    /// have `object` should this replica lead.
+    /// `first` says that this replica has just started the cluster, `begins` that it did so in any of its lives: then the
+    /// cluster is to have `object`, if it never had one.
     pub(crate) fn new(
         node: NodeId,
         first: bool,
+        begins: bool,
         object: Option<ObjectSource>,
-        loads: bool,
         on_ready: Option<OnReady>,
     ) -> Progress {
-        let (load, comparison) = match object {
-            Some(object) if loads => (Load::Wanted(object), Comparison::Done),
-            Some(ObjectSource { name, module, by_name: false, .. }) => {
-                (Load::Done, Comparison::Wanted { name, module: module_hash(&module) })
-            }
-            Some(_) | None => (Load::Done, Comparison::Done),
+        let given = match object {
+            Some(object) if first => Given::Wanted(object),
+            Some(object) if begins || !object.by_name => Given::Asks(object, About::All),
+            Some(_) | None => Given::Done,
         };
         let (ready, roster, led_by, silent) = (false, None, None, BTreeSet::new());
-        Progress { node, first, load, comparison, on_ready, ready, roster, led_by, silent }
+        Progress { node, first, begins, given, on_ready, ready, roster, led_by, silent }
     }
 
     pub(crate) fn on_roster(&mut self, roster: &Arc<Roster>) {
         self.trace(roster);
         self.roster = Some(Arc::clone(roster));
         if !self.leads() {
-            self.load = match mem::replace(&mut self.load, Load::Done) {
-                Load::Proposed(object) => Load::Wanted(object),
+            self.given = match mem::replace(&mut self.given, Given::Done) {
+                Given::Proposed(object) => Given::Wanted(object),
                 other => other,
             };
         }
@@ -110,9 +112,9 @@ impl Progress {
         name: String,
         result: Result<Operated, ObjectError>,
     ) -> Result<(), NodeError> {
-        let ours = match &self.load {
-            Load::Wanted(object) | Load::Proposed(object) => verb == Verb::Load && object.name == name,
-            Load::Done => false,
+        let ours = match &self.given {
+            Given::Wanted(object) | Given::Proposed(object) => verb == Verb::Load && object.name == name,
+            Given::Asks(..) | Given::Asked(..) | Given::Done => false,
         };
         match result {
             Ok(Operated { object, generation, .. }) => match verb {
@@ -137,7 +139,7 @@ impl Progress {
             }
         }
         if ours {
-            self.load = Load::Done;
+            self.given = Given::Done;
         }
         Ok(())
     }
@@ -148,8 +150,8 @@ impl Progress {
             return None;
         }
         let cluster = self.roster.as_ref()?.cluster;
-        match mem::replace(&mut self.load, Load::Done) {
-            Load::Wanted(object) => {
+        match mem::replace(&mut self.given, Given::Done) {
+            Given::Wanted(object) => {
                 let ModuleHash(hash) = module_hash(&object.module);
                 let (half, _) = hash.split_first_chunk().expect("a hash has 32 bytes");
                 // The same whenever this replica starts again, and another one for another module.
@@ -160,11 +162,11 @@ impl Progress {
                     arguments: Bytes::from(object.arguments.clone()),
                     limits: object.limits,
                 };
-                self.load = Load::Proposed(object);
+                self.given = Given::Proposed(object);
                 Some(Input::Operate { nonce, action })
             }
             other => {
-                self.load = other;
+                self.given = other;
                 None
             }
         }
@@ -175,15 +177,14 @@ impl Progress {
         if !self.serves() {
             return None;
         }
-        match mem::replace(&mut self.comparison, Comparison::Done) {
-            Comparison::Wanted { name, module } => {
-                let consistency = Consistency::Linearizable;
-                let request = Request::Objects { request: 0, name: Some(name.clone()), consistency };
-                self.comparison = Comparison::Asked { name, module };
-                Some(request)
+        match mem::replace(&mut self.given, Given::Done) {
+            Given::Asks(object, about) => {
+                let name = (about == About::Versions).then(|| object.name.clone());
+                self.given = Given::Asked(object, about);
+                Some(Request::Objects { request: 0, name, consistency: Consistency::Linearizable })
             }
             other => {
-                self.comparison = other;
+                self.given = other;
                 None
             }
         }
@@ -195,34 +196,35 @@ impl Progress {
     /// [`NodeError::NeverAVersion`].
     pub(crate) fn on_answer(&mut self, response: &Response) -> Result<(), NodeError> {
         let Response::Objects { result, .. } = response else { return Ok(()) };
-        let Comparison::Asked { name, module: given } = mem::replace(&mut self.comparison, Comparison::Done) else {
-            return Ok(());
-        };
+        let Given::Asked(object, about) = mem::replace(&mut self.given, Given::Done) else { return Ok(()) };
         match result {
-            Ok(ObjectList { objects, .. }) => {
-                let Some(object) = objects.first() else { return Ok(()) };
-                // Where some versions are forgotten, it may have been one of those.
-                if object.versions.contains(&given) || object.versions.len() >= VERSIONS_KEPT_MAX {
-                    return Ok(());
-                }
-                Err(NodeError::NeverAVersion { object: name, given, has: object.module })
-            }
-            Err(error @ CallError::UnknownObject { .. }) => {
-                tracing::warn!("what was given with -o is not used: {error}; concoord object load adds one");
-                Ok(())
-            }
+            Ok(list) if about == About::All => self.on_objects(object, list),
+            Ok(list) => return compare(&object, list),
+            // It was removed between the two questions.
+            Err(CallError::UnknownObject { .. }) => {}
             Err(error) => {
-                tracing::debug!(%error, "asks again which modules '{name}' had");
-                self.comparison = Comparison::Wanted { name, module: given };
-                Ok(())
+                tracing::debug!(%error, "asks again which objects there are");
+                self.given = Given::Asks(object, about);
             }
+        }
+        Ok(())
+    }
+
+    fn on_objects(&mut self, object: ObjectSource, list: &ObjectList) {
+        if list.last == ObjectId::default() && self.begins {
+            // It ended before its object was decided.
+            self.given = Given::Wanted(object);
+        } else if !list.objects.iter().any(|listed| listed.name == object.name) {
+            let name = object.name;
+            tracing::warn!("this cluster has no object '{name}' (any more): concoord object load adds one");
+        } else if !object.by_name {
+            self.given = Given::Asks(object, About::Versions);
         }
     }
 
     /// Tells whoever waits for it that the replica serves, once it does.
     pub(crate) fn tell_if_ready(&mut self) {
-        let settled = matches!((&self.load, &self.comparison), (Load::Done, Comparison::Done));
-        if self.ready || !settled || !self.serves() {
+        if self.ready || !matches!(self.given, Given::Done) || !self.serves() {
             return;
         }
         let Some((roster, me)) = self.listed() else { return };
@@ -300,6 +302,18 @@ impl Progress {
     }
 }
 
+/// Whether the object ever had the module that was given for it.
+fn compare(given: &ObjectSource, list: &ObjectList) -> Result<(), NodeError> {
+    let hash = module_hash(&given.module);
+    match list.objects.first() {
+        // Where some versions are forgotten, it may have been one of those.
+        Some(object) if !object.versions.contains(&hash) && object.versions.len() < VERSIONS_KEPT_MAX => {
+            Err(NodeError::NeverAVersion { object: given.name.clone(), given: hash, has: object.module })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 fn by_id(roster: Option<&Roster>) -> BTreeMap<NodeId, &RosterMember> {
     roster.iter().flat_map(|roster| &roster.members).map(|member| (member.id, member)).collect()
 }
@@ -364,7 +378,7 @@ mod tests {
     #[test]
     fn a_first_replica_loads_when_it_leads_and_is_ready_when_that_is_done() {
         let (calls, on_ready) = counted();
-        let mut progress = Progress::new(ME, true, Some(object()), true, on_ready);
+        let mut progress = Progress::new(ME, true, true, Some(object()), on_ready);
         progress.on_roster(&roster(None, &[(ME, Role::Replica)]));
         assert!(progress.due_load().is_none(), "nobody leads yet");
         progress.on_roster(&roster(Some(ME), &[(ME, Role::Replica)]));
@@ -384,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_load_is_proposed_again_after_leadership_was_lost() {
-        let mut progress = Progress::new(ME, true, Some(object()), true, None);
+        let mut progress = Progress::new(ME, true, true, Some(object()), None);
         let both = [(ME, Role::Replica), (OTHER, Role::Replica)];
         progress.on_roster(&roster(Some(ME), &both));
         assert!(progress.due_load().is_some());
@@ -397,16 +411,16 @@ mod tests {
     #[test]
     fn an_object_that_does_not_load_ends_the_replica_that_brought_it_and_no_other() {
         let failed = || notices(Err(ObjectError::Refused { why: "it traps".to_owned() }));
-        let mut first = Progress::new(ME, true, Some(object()), true, None);
+        let mut first = Progress::new(ME, true, true, Some(object()), None);
         let error = first.on_notices(failed()).expect_err("its own object");
         assert_eq!(error.to_string(), "object 'counter' can't be loaded: it traps");
-        Progress::new(ME, false, None, false, None).on_notices(failed()).expect("a joiner brings none");
+        Progress::new(ME, false, false, None, None).on_notices(failed()).expect("a joiner brings none");
     }
 
     #[test]
     fn a_joiner_is_ready_when_it_votes_under_a_leader() {
         let (calls, on_ready) = counted();
-        let mut progress = Progress::new(ME, false, None, false, on_ready);
+        let mut progress = Progress::new(ME, false, false, None, on_ready);
         for (leader, role) in [(Some(OTHER), Role::Learner), (None, Role::Replica)] {
             progress.on_roster(&roster(leader, &[(ME, role), (OTHER, Role::Replica)]));
             progress.tell_if_ready();
@@ -419,23 +433,23 @@ mod tests {
 
     #[test]
     fn only_a_first_replica_that_nobody_joined_may_have_lost_its_state() {
-        let mut first = Progress::new(ME, true, None, true, None);
+        let mut first = Progress::new(ME, true, true, None, None);
         first.on_roster(&roster(Some(ME), &[(ME, Role::Replica)]));
         assert!(first.is_lone_first());
         first.on_roster(&roster(Some(ME), &[(ME, Role::Replica), (OTHER, Role::Learner)]));
         assert!(!first.is_lone_first());
-        assert!(!Progress::new(ME, false, None, false, None).is_lone_first());
+        assert!(!Progress::new(ME, false, false, None, None).is_lone_first());
     }
 
-    /// What is said of the cluster's counter, which had these modules.
+    /// What is said of a cluster with one counter, which had these modules; without any, it had no object at all.
     fn had(versions: &[&[u8]]) -> Response {
         let versions: Vec<_> = versions.iter().map(|module| module_hash(module)).collect();
-        let state = ObjectState {
+        let object = versions.last().map(|module| ObjectState {
             object: ObjectId(1),
             name: "counter".into(),
             interface_name: "Counter".into(),
             interface_version: "1.0.0".into(),
-            module: *versions.last().expect("some"),
+            module: *module,
             module_bytes: 1,
             generation: 1,
             loaded: Slot(1),
@@ -443,49 +457,81 @@ mod tests {
             limits: ObjectLimits::default(),
             suspended: None,
             previous: None,
-            versions,
-        };
-        Response::Objects { request: 0, result: Ok(ObjectList { objects: vec![state], failures: vec![] }) }
+            versions: versions.clone(),
+        });
+        let last = object.as_ref().map_or(ObjectId::default(), |object| object.object);
+        let list = ObjectList { last, objects: object.into_iter().collect(), failures: vec![] };
+        Response::Objects { request: 0, result: Ok(list) }
+    }
+
+    fn serving() -> Arc<Roster> {
+        roster(Some(OTHER), &[(ME, Role::Replica), (OTHER, Role::Replica)])
+    }
+
+    /// What is asked, by the name of the object.
+    fn asks(progress: &mut Progress) -> Option<Option<String>> {
+        match progress.due_question() {
+            Some(Request::Objects { name, consistency: Consistency::Linearizable, .. }) => Some(name),
+            None => None,
+            Some(other) => panic!("{other:?}"),
+        }
     }
 
     #[test]
-    fn a_file_has_to_be_a_version_that_the_object_had_and_what_goes_by_name_has_not() {
-        let serving = || roster(Some(OTHER), &[(ME, Role::Replica), (OTHER, Role::Replica)]);
+    fn a_file_has_to_be_a_version_that_the_object_had() {
         let given_a_file = || {
             let (calls, on_ready) = counted();
-            let mut progress = Progress::new(ME, false, Some(object()), false, on_ready);
-            assert_eq!(progress.due_question(), None, "it does not serve yet");
+            let mut progress = Progress::new(ME, false, false, Some(object()), on_ready);
+            assert_eq!(asks(&mut progress), None, "it does not serve yet");
             progress.on_roster(&serving());
-            assert!(
-                matches!(progress.due_question(), Some(Request::Objects { name: Some(name), .. }) if name == "counter")
-            );
-            assert_eq!(progress.due_question(), None, "asked once");
+            assert_eq!(asks(&mut progress), Some(None));
+            assert_eq!(asks(&mut progress), None, "asked once");
             progress.tell_if_ready();
             assert_eq!(calls.load(Ordering::Relaxed), 0, "it may have to end");
             (progress, calls)
         };
         let (mut was_one, calls) = given_a_file();
+        was_one.on_answer(&had(&[&[0], &[1]])).expect("there is one");
+        assert_eq!(asks(&mut was_one), Some(Some("counter".into())));
+        let busy = CallError::NotLeader { leader: None };
+        was_one.on_answer(&Response::Objects { request: 0, result: Err(busy) }).expect("no answer yet");
+        assert_eq!(asks(&mut was_one), Some(Some("counter".into())));
         was_one.on_answer(&had(&[&[0], &[1]])).expect("an earlier version");
         was_one.tell_if_ready();
         assert_eq!(calls.load(Ordering::Relaxed), 1);
 
         let (mut never, _) = given_a_file();
+        never.on_answer(&had(&[&[1]])).expect("there is one");
+        assert!(asks(&mut never).is_some());
         let error = never.on_answer(&had(&[&[1]])).expect_err("another module").to_string();
         let hash = module_hash(&[0]).to_string();
         assert!(error.contains(&hash) && error.contains("'counter'"), "{error}");
 
-        let (mut unsure, calls) = given_a_file();
-        let busy = CallError::NotLeader { leader: None };
-        unsure.on_answer(&Response::Objects { request: 0, result: Err(busy) }).expect("no answer yet");
-        assert!(unsure.due_question().is_some());
-        let gone = CallError::UnknownObject { name: "counter".into(), existing: vec![] };
-        unsure.on_answer(&Response::Objects { request: 0, result: Err(gone) }).expect("an operator removed it");
-        unsure.tell_if_ready();
-        assert_eq!(calls.load(Ordering::Relaxed), 1);
+        let (mut removed, calls) = given_a_file();
+        let list = ObjectList { last: ObjectId(4), ..ObjectList::default() };
+        removed.on_answer(&Response::Objects { request: 0, result: Ok(list) }).expect("an operator removed it");
+        removed.tell_if_ready();
+        assert_eq!((asks(&mut removed), calls.load(Ordering::Relaxed)), (None, 1));
+    }
 
-        let by_name = ObjectSource { by_name: true, ..object() };
-        let mut named = Progress::new(ME, false, Some(by_name), false, None);
-        named.on_roster(&serving());
-        assert_eq!(named.due_question(), None);
+    #[test]
+    fn who_began_a_cluster_loads_its_object_in_a_later_life_if_there_never_was_one() {
+        let again = |answer: &Response| {
+            let by_name = ObjectSource { by_name: true, ..object() };
+            let mut progress = Progress::new(ME, false, true, Some(by_name), None);
+            progress.on_roster(&roster(Some(ME), &[(ME, Role::Replica)]));
+            assert!(progress.due_load().is_none(), "what is on its disk may be old");
+            assert_eq!(asks(&mut progress), Some(None));
+            progress.on_answer(answer).expect("any version will do");
+            assert_eq!(asks(&mut progress), None);
+            progress.due_load().is_some()
+        };
+        assert!(again(&had(&[])));
+        assert!(!again(&had(&[&[1]])));
+        let list = ObjectList { last: ObjectId(4), ..ObjectList::default() };
+        assert!(!again(&Response::Objects { request: 0, result: Ok(list) }), "an operator removed it");
+        let mut joiner = Progress::new(ME, false, false, Some(ObjectSource { by_name: true, ..object() }), None);
+        joiner.on_roster(&serving());
+        assert_eq!(asks(&mut joiner), None);
     }
 }

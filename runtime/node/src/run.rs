@@ -102,8 +102,8 @@ struct Started {
     members: Vec<(NodeId, SocketAddr)>,
     /// Whether it has just started the cluster.
     first: bool,
-    /// Whether it may have to load the object that it was given.
-    loads: bool,
+    /// Whether it started the cluster in this life or an earlier one, and may have to load the object that it was given.
+    begins: bool,
 }
 
 /// Goes on with an earlier life, starts a cluster, or joins one.
@@ -122,7 +122,7 @@ async fn start(gate: &Gate, home: Home, options: &Options, random: &mut StdRng) 
         Joiner { gate, member, bootstrap: &options.bootstrap, boot_wait: options.boot_wait }.join().await?
     };
     let furnished = home.furnish(cluster, gate.node, genesis)?;
-    Ok(Started { furnished, members, first, loads: first })
+    Ok(Started { furnished, members, first, begins: first })
 }
 
 fn go_on(gate: &Gate, life: Life, options: &Options) -> Result<Started, NodeError> {
@@ -130,9 +130,8 @@ fn go_on(gate: &Gate, life: Life, options: &Options) -> Result<Started, NodeErro
     let base = &furnished.base;
     let others = base.view.members.values().filter(|member| member.id != gate.node);
     let members = others.map(|member| (member.id, member.address)).collect();
-    // A first replica that ended before its object was decided still has to load it.
-    let loads = !furnished.application.has_objects() && base.genesis.voters().eq([gate.node]);
-    Ok(Started { furnished, members, first: false, loads })
+    let begins = base.genesis.voters().eq([gate.node]);
+    Ok(Started { furnished, members, first: false, begins })
 }
 
 /// This replica as it wants to be listed.
@@ -187,7 +186,7 @@ fn assemble(
     rosters: watch::Sender<Option<Arc<Roster>>>,
     plugins: Vec<RunningPlugin>,
 ) -> Result<Driver, NodeError> {
-    let Started { furnished, members, first, loads } = started;
+    let Started { furnished, members, first, begins } = started;
     let Furnished { store, events, application, base, past, lived } = furnished;
     let volatile = matches!(options.storage, Storage::Memory(_));
     let cluster = base.cluster;
@@ -235,8 +234,8 @@ fn assemble(
         progress: Progress::new(
             gate.node,
             first,
+            begins,
             options.object.filter(|_| !options.policy.witness),
-            loads,
             options.on_ready,
         ),
         rosters,

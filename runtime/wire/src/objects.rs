@@ -216,6 +216,8 @@ fn listed(changes: &[Change], more: u64) -> String {
 /// All objects of a cluster, or one of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectList {
+    /// The id given last; 0 before any.
+    pub last: ObjectId,
     /// By id.
     pub objects: Vec<ObjectState>,
     /// The loads that failed lately, oldest first; none where one object was asked for.

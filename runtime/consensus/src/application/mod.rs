@@ -153,11 +153,6 @@ impl<O: Objects> Application<O> {
         })
     }
 
-    /// Whether any object was ever loaded.
-    pub fn has_objects(&self) -> bool {
-        self.registry.has_begun()
-    }
-
     /// Whose state this is.
     pub fn cluster(&self) -> ClusterId {
         self.cluster

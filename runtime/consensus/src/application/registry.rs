@@ -241,11 +241,6 @@ impl Registry {
         Some(object)
     }
 
-    /// Whether any object was ever loaded.
-    pub(super) fn has_begun(&self) -> bool {
-        self.last > ObjectId::default()
-    }
-
     /// Enters a loaded object.
     ///
     /// # Panics
@@ -319,10 +314,10 @@ impl Registry {
     pub(super) fn list(&self, name: Option<&str>) -> Result<ObjectList, CallError> {
         let Some(name) = name else {
             let objects = self.objects.iter().map(|(id, object)| object.state(*id, false)).collect();
-            return Ok(ObjectList { objects, failures: self.failures.iter().cloned().collect() });
+            return Ok(ObjectList { last: self.last, objects, failures: self.failures.iter().cloned().collect() });
         };
         let id = self.ids.get(name).ok_or_else(|| self.unknown(name.into()))?;
-        Ok(ObjectList { objects: vec![self.objects[id].state(*id, true)], failures: Vec::new() })
+        Ok(ObjectList { last: self.last, objects: vec![self.objects[id].state(*id, true)], failures: Vec::new() })
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = ObjectId> {

@@ -206,6 +206,7 @@ fn object_list() -> ObjectList {
         versions: vec![ModuleHash([1; 32]), ModuleHash([2; 32])],
     };
     ObjectList {
+        last: ObjectId(70_000),
         objects: vec![object(1, None), object(300, Some("a closed session trapped".into()))],
         failures: vec![LoadFailure { slot: SLOT, name: "bad".into(), why: "no module".into() }],
     }
