@@ -37,6 +37,8 @@ pub(crate) struct Source {
     pub(crate) name: String,
     /// The module's bytes, unchecked.
     pub(crate) module: Vec<u8>,
+    /// Whether it is a standard object.
+    pub(crate) is_builtin: bool,
 }
 
 /// What `given` names: a standard object, or else a file.
@@ -45,7 +47,7 @@ pub(crate) struct Source {
 /// When it is neither.
 pub(crate) fn resolve(given: &str) -> anyhow::Result<Source> {
     if let Some(builtin) = find(given) {
-        return Ok(Source { name: builtin.name.into(), module: builtin.module.into() });
+        return Ok(Source { name: builtin.name.into(), module: builtin.module.into(), is_builtin: true });
     }
     let path = Path::new(given);
     let module = match read_module(path) {
@@ -56,7 +58,7 @@ pub(crate) fn resolve(given: &str) -> anyhow::Result<Source> {
         read => read?,
     };
     let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("object").to_owned();
-    Ok(Source { name, module })
+    Ok(Source { name, module, is_builtin: false })
 }
 
 /// Reads a module's file, up to the size that any replica would take.

@@ -6,11 +6,11 @@ use anyhow::{Context, bail};
 use concoord_wire::abi::Answer;
 use concoord_wire::client::Consistency;
 use concoord_wire::interface::{Argument, Interface, Method, MethodKind, Type};
-use concoord_wire::json;
+use concoord_wire::{json, signature};
 use serde_json::Value;
 
 use crate::connect::{self, Connect};
-use crate::{duration, print, signature};
+use crate::{duration, print};
 
 /// Call a method of an object
 ///

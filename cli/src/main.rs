@@ -25,7 +25,6 @@ mod print;
 mod replica;
 mod restore;
 mod route53;
-mod signature;
 mod view;
 
 use std::process::ExitCode;

@@ -17,7 +17,8 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use crate::compiler::compiler;
-use crate::{builtin, connect, duration, logging, print, route53};
+use crate::object::{LoadFlags, Source};
+use crate::{connect, duration, logging, print, route53};
 
 /// Where a replica listens that is given no address.
 const ADDRESS_DEFAULT: &str = "127.0.0.1";
@@ -41,9 +42,13 @@ pub(crate) struct Arguments {
     /// concoord.object.counter.Counter)
     ///
     /// Only the first replica of a new cluster needs one: whoever joins runs the objects which the cluster has, and
-    /// whoever finds its data goes on with those that it had.
+    /// whoever finds its data goes on with those that it had. There, the name of a built-in object means whatever version
+    /// the cluster has, and a file has to be one that its object has or had: concoord object upgrade gives it another.
     #[arg(short, long = "objectname", visible_alias = "object", value_name = "OBJECT")]
     object: Option<String>,
+
+    #[command(flatten)]
+    load: LoadFlags,
 
     /// Address on which peers and clients reach this replica [default: 127.0.0.1]
     #[arg(short, long)]
@@ -240,7 +245,10 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     options.boot_wait = arguments.boot_wait;
     options.insecure = arguments.insecure;
     options.compiler = compiler();
-    options.object = arguments.object.as_deref().map(object_source).transpose()?;
+    if arguments.object.is_none() && arguments.load.are_given() {
+        wrong_usage("--init, --gas-per-call and --memory-pages are for the object that -o names");
+    }
+    options.object = arguments.object.as_deref().map(|given| object_source(given, &arguments.load)).transpose()?;
     let object = options.object.as_ref().map(|object| object.name.clone());
     options.storage = storage(&arguments.write, arguments.data_dir, listen);
     if options.object.is_none() && options.bootstrap.is_empty() && !goes_on(&options.storage) {
@@ -341,10 +349,11 @@ fn announce(ready: Ready, object: Option<&str>) {
     }
 }
 
-fn object_source(given: &str) -> anyhow::Result<ObjectSource> {
-    let builtin::Source { name, module } = builtin::resolve(given)?;
-    concoord_module::check(&module).map_err(|refusal| anyhow::anyhow!("{given}: {refusal}"))?;
-    Ok(ObjectSource { name, module, arguments: Vec::new() })
+fn object_source(given: &str, load: &LoadFlags) -> anyhow::Result<ObjectSource> {
+    let source = Source::find(given)?;
+    let arguments = source.start_arguments(load)?;
+    let Source { name, module, is_builtin, .. } = source;
+    Ok(ObjectSource { name, module, arguments, limits: load.limits(), by_name: is_builtin })
 }
 
 /// The address to listen on; without a port, the first that is free.

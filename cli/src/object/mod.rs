@@ -1,8 +1,13 @@
 //! `concoord object`: modules before and in a cluster.
 
+mod change;
 mod check;
+mod list;
+mod load;
 mod new;
 mod show;
+mod source;
+mod upgrade;
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,9 +15,12 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Subcommand;
 
+use self::change::Change;
 use crate::{build, print};
 
-/// Make, build, check and describe objects
+pub(crate) use source::{LoadFlags, Source};
+
+/// Make, build, check and describe objects; load, upgrade and remove those of a cluster
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -25,6 +33,24 @@ enum Command {
     Build(BuildArguments),
     Check(check::Arguments),
     Show(show::Arguments),
+    List(list::Arguments),
+    Load(load::Arguments),
+    Upgrade(upgrade::Arguments),
+
+    /// Let an object go on with the module and limits that it had before its last upgrade
+    ///
+    /// The earlier module takes over what the present one exports, so no call is lost; where it can't, nothing happens. What
+    /// that breaks for callers is printed and let through. A second rollback undoes the first.
+    Rollback(change::Arguments),
+
+    /// Remove an object: its state is gone, its name is free for others
+    Remove(change::Arguments),
+
+    /// Let a suspended object go on
+    ///
+    /// An object is suspended when it traps where nobody waits for an answer, as at the end of a session; object list says
+    /// why. It is told again of what it could not be told. An upgrade lets it go on too.
+    Resume(change::Arguments),
 }
 
 /// Build the Wasm module of an object's crate
@@ -53,6 +79,12 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Build(arguments) => build(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
+        Command::List(arguments) => list::run(&arguments),
+        Command::Load(arguments) => load::run(&arguments),
+        Command::Upgrade(arguments) => upgrade::run(&arguments),
+        Command::Rollback(arguments) => change::run(&arguments, Change::Rollback),
+        Command::Remove(arguments) => change::run(&arguments, Change::Remove),
+        Command::Resume(arguments) => change::run(&arguments, Change::Resume),
     }
 }
 

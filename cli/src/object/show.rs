@@ -3,18 +3,22 @@
 use std::path::Path;
 
 use anyhow::anyhow;
+use concoord_client::{ObjectState, Options};
 use concoord_executor::Compiler;
 use concoord_wire::client::Consistency;
-use concoord_wire::interface::{Interface, Method};
+use concoord_wire::interface::{Argument, Interface, Method};
+use concoord_wire::signature;
 use serde_json::{Value, json};
 
+use super::{change, list};
 use crate::compiler::compiler;
 use crate::connect::{self, Connect};
-use crate::{builtin, print, signature};
+use crate::{builtin, print};
 
 /// Show an object's name, version, description and methods
 ///
-/// A file is read, a built-in object is known; any other name, and every name with -c, is looked up in the cluster.
+/// A file is read, a built-in object is known; any other name, and every name with -c, is looked up in the cluster. Of an
+/// object of a cluster, its modules, limits and state are shown too.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// A .wasm file, a built-in object, or an object of the cluster
@@ -24,33 +28,41 @@ pub(super) struct Arguments {
     #[command(flatten)]
     connect: Connect,
 
-    /// Print JSON: {"name","version","doc","methods":[{"name","kind","doc","arguments","result","error"}],"types"}
-    /// [default: off]
+    /// Print JSON: {"name","version","doc","methods":[{"name","kind","doc","arguments","result","error"}],"types","init",
+    /// "state"}, with what object list --json prints of an object as the state, or null [default: off]
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let interface = interface(arguments)?;
-    if arguments.json { print::json(&as_json(&interface)) } else { print::line(as_text(&interface)) }
+    let (interface, state) = find(arguments)?;
+    if arguments.json {
+        print::json(&as_json(&interface, state.as_ref()))
+    } else {
+        print::line(as_text(&interface, state.as_ref()))
+    }
 }
 
-fn interface(arguments: &Arguments) -> anyhow::Result<Interface> {
+/// What an object can do, and how it is where it is one of a cluster.
+fn find(arguments: &Arguments) -> anyhow::Result<(Interface, Option<ObjectState>)> {
     let name = &arguments.name;
     let path = Path::new(name);
     if path.is_file() || path.extension().is_some_and(|extension| extension == "wasm") {
         let module = builtin::read_module(path)?;
         concoord_module::check(&module).map_err(|refusal| anyhow!("{name}: {refusal}"))?;
         let described = describe(&module, &*compiler());
-        return described.map_err(|error| error.context(format!("{name}: it can't be asked what it does")));
+        let interface = described.map_err(|error| error.context(format!("{name}: it can't be asked what it does")))?;
+        return Ok((interface, None));
     }
     match builtin::find(name) {
-        Some(builtin) if !arguments.connect.is_given() => describe(builtin.module, &*compiler()),
+        Some(builtin) if !arguments.connect.is_given() => Ok((describe(builtin.module, &*compiler())?, None)),
         _ => connect::runtime()?.block_on(async {
             let client = arguments.connect.client().await?;
             let described = connect::describe(&client, Some(name), Consistency::Linearizable).await?;
             client.close().await;
-            Ok(described.interface)
+            let operator = arguments.connect.operator(Options::default().timeout).await?;
+            let state = change::find(&operator, &described.name).await?;
+            Ok((described.interface, Some(state)))
         }),
     }
 }
@@ -63,17 +75,17 @@ pub(super) fn describe(module: &[u8], compiler: &dyn Compiler) -> anyhow::Result
     Ok(concoord_executor::describe(module, compiler)?)
 }
 
-fn as_json(interface: &Interface) -> Value {
+fn as_json(interface: &Interface, state: Option<&ObjectState>) -> Value {
+    let arguments = |arguments: &[Argument]| {
+        let each = |argument: &Argument| json!({"name": argument.name, "type": signature::ty(interface, argument.ty)});
+        arguments.iter().map(each).collect::<Vec<_>>()
+    };
     let methods = interface.methods.iter().map(|method| {
-        let arguments = method
-            .arguments
-            .iter()
-            .map(|argument| json!({"name": argument.name, "type": signature::ty(interface, argument.ty)}));
         json!({
             "name": method.name,
             "kind": signature::kind(method.kind),
             "doc": method.doc,
-            "arguments": arguments.collect::<Vec<_>>(),
+            "arguments": arguments(&method.arguments),
             "result": signature::ty(interface, method.result),
             "error": method.error.map(|error| signature::ty(interface, error)),
         })
@@ -84,12 +96,21 @@ fn as_json(interface: &Interface) -> Value {
         "doc": interface.doc,
         "methods": methods.collect::<Vec<_>>(),
         "types": signature::definitions(interface),
+        "init": arguments(&interface.init),
+        "state": state.map(list::state_json),
     })
 }
 
-fn as_text(interface: &Interface) -> String {
+fn as_text(interface: &Interface, state: Option<&ObjectState>) -> String {
     let mut lines = vec![format!("{} {}", interface.name, interface.version)];
     lines.extend(interface.doc.lines().map(|line| format!("  {}", line.trim())));
+    if let Some(state) = state {
+        lines.extend(list::state_lines(state).into_iter().map(|line| format!("  {line}")));
+    }
+    if !interface.init.is_empty() {
+        lines.push(String::new());
+        lines.push(format!("init    {}", signature::constructor(interface)));
+    }
     for method in &interface.methods {
         lines.push(String::new());
         lines.extend(method_lines(interface, method));
@@ -118,13 +139,13 @@ mod tests {
     fn the_counter_shows_its_three_methods() {
         let counter = builtin::find("counter").expect("built in");
         let interface = describe(counter.module, &InProcess).expect("it describes itself");
-        let text = as_text(&interface);
+        let text = as_text(&interface, None);
         assert!(text.starts_with("Counter "), "{text}");
         assert!(text.contains("update  increment() -> i64\n"), "{text}");
         assert!(text.contains("update  decrement() -> i64\n"), "{text}");
         assert!(text.contains("query   getvalue() -> i64\n"), "{text}");
 
-        let json = as_json(&interface);
+        let json = as_json(&interface, None);
         let getvalue =
             json["methods"].as_array().and_then(|all| all.iter().find(|method| method["name"] == "getvalue"));
         let getvalue = getvalue.expect("listed");

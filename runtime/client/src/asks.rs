@@ -15,7 +15,11 @@ use crate::updates::{Hint, Way};
 /// What an answer is for.
 #[derive(Debug)]
 pub(crate) enum Purpose {
-    Query(Caller<Answer>),
+    Query {
+        caller: Caller<Answer>,
+        /// The name of its object where that was looked up before: another object may have it by now.
+        known_as: Option<Option<String>>,
+    },
     Describe {
         name: Option<String>,
         caller: Caller<Description>,
@@ -31,7 +35,7 @@ impl Purpose {
     /// When somebody gives up waiting, and after how long; `None` for the client's own questions.
     fn deadline(&self) -> Option<(Instant, Duration)> {
         match self {
-            Purpose::Query(caller) => Some((caller.deadline, caller.after)),
+            Purpose::Query { caller, .. } => Some((caller.deadline, caller.after)),
             Purpose::Describe { caller, .. } => Some((caller.deadline, caller.after)),
             Purpose::View(caller) => Some((caller.deadline, caller.after)),
             Purpose::Name(_) | Purpose::Poll => None,
@@ -40,7 +44,7 @@ impl Purpose {
 
     fn fail(self, error: ClientError) {
         match self {
-            Purpose::Query(caller) => caller.answer(Err(error)),
+            Purpose::Query { caller, .. } => caller.answer(Err(error)),
             Purpose::Describe { caller, .. } => caller.answer(Err(error)),
             Purpose::View(caller) => caller.answer(Err(error)),
             Purpose::Name(_) | Purpose::Poll => {}
@@ -145,7 +149,7 @@ impl Asks {
         }
     }
 
-    /// Who asked question `number`, now that `result` is there: `Err` with the hint when it is to be asked again, or
+    /// Question `number` and who asked it, now that `result` is there: `Err` with the hint when it is to be asked again, or
     /// was answered before.
     pub(crate) fn take<T>(
         &mut self,
@@ -153,7 +157,7 @@ impl Asks {
         number: u64,
         result: Result<T, CallError>,
         backoff: Duration,
-    ) -> Result<(Purpose, Result<T, CallError>), Hint> {
+    ) -> Result<(Request, Purpose, Result<T, CallError>), Hint> {
         let ask = self.asks.get_mut(&number).ok_or(Hint::Fine)?;
         if ask.way == Way::Sent {
             self.sent -= 1;
@@ -164,7 +168,7 @@ impl Asks {
             return Err(hint);
         }
         let ask = self.asks.remove(&number).ok_or(Hint::Fine)?;
-        Ok((ask.purpose, result))
+        Ok((ask.request, ask.purpose, result))
     }
 
     /// Forgets the question for an object's id, since nobody waits for it any more.

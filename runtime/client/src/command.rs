@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use concoord_wire::abi::Answer;
-use concoord_wire::client::{Consistency, Description};
+use concoord_wire::client::{Consistency, Description, Request};
 use concoord_wire::member::Roster;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Duration, Instant};
@@ -50,6 +50,19 @@ pub(crate) struct Invocation {
     pub(crate) method: String,
     pub(crate) arguments: Bytes,
     pub(crate) caller: Caller<Answer>,
+}
+
+impl Invocation {
+    /// The same method with the same arguments of whoever has the name now: nothing came of `request`, because the object
+    /// that had it is gone. `None` for requests that run no method.
+    pub(crate) fn again(request: Request, object: Option<String>, caller: Caller<Answer>) -> Option<Invocation> {
+        let (kind, method, arguments) = match request {
+            Request::Call { method, arguments, .. } => (Kind::Update, method, arguments),
+            Request::Query { method, arguments, consistency, .. } => (Kind::Query(consistency), method, arguments),
+            _ => return None,
+        };
+        Some(Invocation { kind, object, method, arguments, caller })
+    }
 }
 
 /// What the handle asks of the task.

@@ -20,7 +20,7 @@
 //! | `addresses.rs`, `names.rs` | what users write, and where names lead                                   |
 //! | `search.rs`       | dials replicas side by side until one answers                                      |
 //! | `book.rs`         | the known addresses and what each last said, for the text of a time-out            |
-//! | `operator/`       | what operators ask: membership and backups, beside all that                        |
+//! | `operator/`       | what operators ask: membership, objects and backups, beside all that               |
 //!
 //! **Exactly once.** Each update has a number in the client's session and keeps it over every retry, so the cluster
 //! executes it once. The *floor* sent with each call says up to where all are answered or given up, and lets replicas
@@ -55,6 +55,7 @@ mod updates;
 
 pub use addresses::{AddressError, find_replicas};
 pub use concoord_wire::client::{AdministerError, BackupPiece, CallError, Consistency, Description};
+pub use concoord_wire::objects::{ObjectAction, ObjectError, ObjectList, ObjectState, Operated};
 pub use error::{ClientError, Tried};
 pub use handle::Client;
 pub use operator::{Backup, Operator, OperatorError};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use concoord_transport::SendError;
+use concoord_wire::abi::Answer;
 use concoord_wire::client::{CallError, Consistency, Description, Request, Response};
 use concoord_wire::member::Roster;
 use concoord_wire::{CallId, ObjectId, SessionId};
@@ -64,7 +65,7 @@ impl Outstanding {
         match self.names.get_mut(&invocation.object) {
             Some(Named::Known(object)) => {
                 let object = *object;
-                self.invoke_known(object, invocation);
+                self.invoke_known(object, false, invocation);
             }
             Some(Named::Asked(waiting)) => waiting.push(invocation),
             None => {
@@ -81,12 +82,14 @@ impl Outstanding {
         }
     }
 
-    fn invoke_known(&mut self, object: ObjectId, invocation: Invocation) {
+    /// `fresh` says that the name was looked up for this.
+    fn invoke_known(&mut self, object: ObjectId, fresh: bool, invocation: Invocation) {
         match invocation.kind {
-            Kind::Update => self.updates.push(object, invocation),
+            Kind::Update => self.updates.push(object, fresh, invocation),
             Kind::Query(consistency) => {
-                let Invocation { method, arguments, caller, .. } = invocation;
-                self.asks.push(Purpose::Query(caller), |request| Request::Query {
+                let Invocation { object: name, method, arguments, caller, .. } = invocation;
+                let known_as = (!fresh).then_some(name);
+                self.asks.push(Purpose::Query { caller, known_as }, |request| Request::Query {
                     request,
                     object,
                     method,
@@ -186,9 +189,12 @@ impl Outstanding {
     pub(crate) fn on_response(&mut self, now: Instant, response: Response) -> Heard {
         match response {
             // Administration goes over connections of its own.
-            Response::Pong { .. } | Response::Administered { .. } | Response::Backup { .. } => {
-                Heard { answer: false, ..Heard::answer(Hint::Fine) }
-            }
+            Response::Pong { .. }
+            | Response::Administered { .. }
+            | Response::Staged { .. }
+            | Response::Operated { .. }
+            | Response::Objects { .. }
+            | Response::Backup { .. } => Heard { answer: false, ..Heard::answer(Hint::Fine) },
             Response::SessionOpened { nonce, result } => {
                 Heard::answer(self.updates.on_session_opened(now, nonce, result))
             }
@@ -197,21 +203,21 @@ impl Outstanding {
                 Heard::answer(Hint::Fine)
             }
             Response::Called { call, result } => {
-                if let Err(CallError::UnknownObject { .. }) = result {
-                    self.names.retain(|_, named| !matches!(named, Named::Known(_)));
+                self.forget_unknown(&result);
+                let hint = self.updates.on_called(now, call, result);
+                for invocation in self.updates.take_misdirected() {
+                    self.invoke(invocation);
                 }
-                Heard::answer(self.updates.on_called(now, call, result))
+                Heard::answer(hint)
             }
             Response::Queried { request, result } => {
                 let backoff = self.updates.backoff();
                 match self.asks.take(now, request, result, backoff) {
                     Err(hint) => Heard::answer(hint),
-                    Ok((purpose, result)) => {
-                        if let Err(CallError::UnknownObject { .. }) = result {
-                            self.names.retain(|_, named| !matches!(named, Named::Known(_)));
-                        }
-                        if let Purpose::Query(caller) = purpose {
-                            caller.answer(result.map_err(ClientError::Call));
+                    Ok((request, purpose, result)) => {
+                        self.forget_unknown(&result);
+                        if let Purpose::Query { caller, known_as } = purpose {
+                            self.on_queried(request, caller, known_as, result);
                         }
                         Heard::answer(Hint::Fine)
                     }
@@ -221,13 +227,35 @@ impl Outstanding {
                 let backoff = self.updates.backoff();
                 match self.asks.take(now, request, result, backoff) {
                     Err(hint) => Heard::answer(hint),
-                    Ok((purpose, result)) => {
+                    Ok((_, purpose, result)) => {
                         self.on_described(purpose, result);
                         Heard::answer(Hint::Fine)
                     }
                 }
             }
             Response::View { request, roster } => self.on_view(now, request, roster),
+        }
+    }
+
+    /// Names that lead to an object which is gone lead elsewhere now; which they are is not worth knowing.
+    fn forget_unknown(&mut self, result: &Result<Answer, CallError>) {
+        if let Err(CallError::UnknownObject { .. }) = result {
+            self.names.retain(|_, named| !matches!(named, Named::Known(_)));
+        }
+    }
+
+    fn on_queried(
+        &mut self,
+        request: Request,
+        caller: Caller<Answer>,
+        known_as: Option<Option<String>>,
+        result: Result<Answer, CallError>,
+    ) {
+        match (&result, known_as) {
+            (Err(CallError::UnknownObject { .. }), Some(name)) => {
+                Invocation::again(request, name, caller).into_iter().for_each(|invocation| self.invoke(invocation));
+            }
+            _ => caller.answer(result.map_err(ClientError::Call)),
         }
     }
 
@@ -244,7 +272,9 @@ impl Outstanding {
                 match result {
                     Ok(description) => {
                         self.names.insert(name, Named::Known(description.object));
-                        waiting.into_iter().for_each(|invocation| self.invoke_known(description.object, invocation));
+                        waiting
+                            .into_iter()
+                            .for_each(|invocation| self.invoke_known(description.object, true, invocation));
                     }
                     Err(error) => {
                         for invocation in waiting {
@@ -253,13 +283,13 @@ impl Outstanding {
                     }
                 }
             }
-            Purpose::Query(_) | Purpose::View(_) | Purpose::Poll => {}
+            Purpose::Query { .. } | Purpose::View(_) | Purpose::Poll => {}
         }
     }
 
     fn on_view(&mut self, now: Instant, request: u64, roster: Roster) -> Heard {
         let mut answer = false;
-        if let Ok((Purpose::View(caller), _)) = self.asks.take(now, request, Ok(()), Duration::ZERO) {
+        if let Ok((_, Purpose::View(caller), _)) = self.asks.take(now, request, Ok(()), Duration::ZERO) {
             answer = true;
             caller.answer(Ok(roster.clone()));
         }

@@ -35,6 +35,8 @@ struct Update {
     /// A [`Request::Call`]; its id is of no meaning until the update is numbered.
     request: Request,
     caller: Caller<Answer>,
+    /// The name of its object where that was looked up before: another object may have it by now.
+    known_as: Option<Option<String>>,
     way: Way,
     /// How often it was sent under its number.
     attempts: u32,
@@ -84,6 +86,8 @@ pub(crate) struct Updates {
     /// Numbered updates to be sent, roughly in order. May name some that are gone.
     ready: VecDeque<CallId>,
     later: BTreeSet<(Instant, CallId)>,
+    /// Updates whose objects are gone, to be given to whoever has the names now.
+    misdirected: Vec<Invocation>,
     sent: usize,
     /// When the cluster last heard of the session.
     kept: Instant,
@@ -98,6 +102,7 @@ impl Updates {
             calls: BTreeMap::new(),
             ready: VecDeque::new(),
             later: BTreeSet::new(),
+            misdirected: Vec::new(),
             sent: 0,
             kept: now,
             random,
@@ -109,11 +114,18 @@ impl Updates {
         self.random.random_range(BACKOFF_MIN..=BACKOFF_MAX)
     }
 
-    /// Takes an update of a known object.
-    pub(crate) fn push(&mut self, object: ObjectId, invocation: Invocation) {
-        let Invocation { method, arguments, caller, .. } = invocation;
+    /// Takes an update of a known object; `fresh` says that its name was looked up for this.
+    pub(crate) fn push(&mut self, object: ObjectId, fresh: bool, invocation: Invocation) {
+        let Invocation { object: name, method, arguments, caller, .. } = invocation;
         let request = Request::Call { call: NO_CALL, floor: 0, object, method, arguments };
-        self.waiting.push_back(Update { request, caller, way: Way::Ready, attempts: 0 });
+        let known_as = (!fresh).then_some(name);
+        self.waiting.push_back(Update { request, caller, known_as, way: Way::Ready, attempts: 0 });
+    }
+
+    /// Updates that reached nobody, because the objects that had their names are gone. They were not executed, and under
+    /// their numbers never will be.
+    pub(crate) fn take_misdirected(&mut self) -> Vec<Invocation> {
+        std::mem::take(&mut self.misdirected)
     }
 
     /// Requests sent on the current connection and not answered.
@@ -365,6 +377,10 @@ impl Updates {
             Ok(answer) => return update.caller.answer(Ok(answer)),
             Err(error) => error,
         };
+        if let (CallError::UnknownObject { .. }, Some(name)) = (&error, update.known_as.take()) {
+            self.misdirected.extend(Invocation::again(update.request, name, update.caller));
+            return;
+        }
         let CallError::SessionGone { session } = error else {
             return update.caller.answer(Err(ClientError::Call(error)));
         };
@@ -435,7 +451,7 @@ mod tests {
     fn opened(now: Instant) -> Updates {
         let mut updates = Updates::new(StdRng::seed_from_u64(1), now);
         let (update, mut answered) = invocation(now + seconds(100));
-        updates.push(ObjectId(1), update);
+        updates.push(ObjectId(1), true, update);
         let [Request::OpenSession { nonce }] = sent(&mut updates, now)[..] else { panic!("no session was asked for") };
         updates.on_session_opened(now, nonce, Ok(SESSION));
         let [Request::Call { call, .. }] = sent(&mut updates, now)[..] else { panic!("no call was sent") };
@@ -463,7 +479,7 @@ mod tests {
         assert_eq!(sent(&mut updates, start + seconds(19)), []);
         assert_eq!(sent(&mut updates, start + seconds(20)), [Request::KeepAlive { session: SESSION }]);
         let (update, _answered) = invocation(start + seconds(100));
-        updates.push(ObjectId(1), update);
+        updates.push(ObjectId(1), true, update);
         assert!(matches!(sent(&mut updates, start + seconds(30))[..], [Request::Call { .. }]));
         assert_eq!(sent(&mut updates, start + seconds(49)), []);
         assert_eq!(sent(&mut updates, start + seconds(50)).len(), 1);
@@ -476,7 +492,7 @@ mod tests {
         let waiting = (0..3).map(|_| invocation(start + seconds(100))).collect::<Vec<_>>();
         let mut answers = Vec::new();
         for (update, answered) in waiting {
-            updates.push(ObjectId(1), update);
+            updates.push(ObjectId(1), true, update);
             answers.push(answered);
         }
         let mut room = 1;
@@ -503,7 +519,7 @@ mod tests {
         let start = Instant::now();
         let mut updates = opened(start);
         let (update, _answered) = invocation(start + seconds(100));
-        updates.push(ObjectId(1), update);
+        updates.push(ObjectId(1), true, update);
         let [Request::Call { call, .. }] = sent(&mut updates, start)[..] else { panic!("no call was sent") };
         let busy = CallError::Busy { what: "it".into(), limit: 1 };
         assert!(matches!(updates.on_called(start, call, Err(busy)), Hint::Busy(_)));

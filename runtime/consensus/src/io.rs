@@ -3,11 +3,12 @@
 use std::fmt;
 
 use bytes::Bytes;
-use concoord_wire::abi::Answer;
+use concoord_wire::abi::{Answer, ObjectLimits};
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::client::{CallError, Consistency, Request, Response};
 use concoord_wire::join::JoinReply;
 use concoord_wire::member::{Member, Roster};
+use concoord_wire::objects::{ObjectAction, ObjectError, Operated};
 use concoord_wire::peer::Message;
 use concoord_wire::record::Record;
 use concoord_wire::{Ballot, CallId, NodeId, ObjectId, SessionId, Slot, Timestamp};
@@ -55,7 +56,7 @@ pub enum Input {
         message: Message,
     },
     /// A client asks for something. Each is answered by exactly one [`Effect::Reply`] or handed on as an
-    /// [`Effect::Query`] or [`Effect::Describe`], unless the client goes first or the request says that it has no answer.
+    /// [`Effect::Query`] or [`Effect::Ask`], unless the client goes first or the request says that it has no answer.
     Client {
         /// Who.
         client: ClientToken,
@@ -76,14 +77,13 @@ pub enum Input {
         /// Whether the dial-back found it at its address; else what happened.
         reached: Result<(), String>,
     },
-    /// An operator loads an object; the first replica does so with its `-o`. Leader only.
-    Load {
-        /// Name by which clients find it.
-        name: String,
-        /// The checked module.
-        module: Bytes,
-        /// Arguments of its constructor.
-        arguments: Bytes,
+    /// Something is wanted of an object, and nobody waits for an answer; the first replica loads its `-o` so. Leader
+    /// only.
+    Operate {
+        /// The same for every retry.
+        nonce: u128,
+        /// What to do.
+        action: ObjectAction,
     },
     /// The log is durable up to here.
     Durable {
@@ -189,15 +189,8 @@ pub enum Effect {
     },
     /// Hand a query to the application, behind everything handed to it before; it answers the client by itself.
     Query(Query),
-    /// Hand a description request to the application, in the same way.
-    Describe {
-        /// Who asks.
-        client: ClientToken,
-        /// The client's number of the request.
-        request: u64,
-        /// The object's name; `None` for the first object.
-        name: Option<String>,
-    },
+    /// Hand a question to the application, in the same way.
+    Ask(Question),
     /// Have the application's state, as it is behind everything handed to it before, made a snapshot and kept safely:
     /// then [`Input::SnapshotSaved`], or [`Input::SnapshotFailed`].
     TakeSnapshot(Checkpoint),
@@ -300,6 +293,41 @@ pub struct Query {
     pub consistency: Consistency,
 }
 
+/// A question about objects for the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Who asks.
+    pub client: ClientToken,
+    /// The client's number of the request.
+    pub request: u64,
+    /// What.
+    pub ask: Ask,
+}
+
+/// What is asked about objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// What an object can do.
+    Describe {
+        /// The object's name; `None` for the first object.
+        name: Option<String>,
+    },
+    /// How objects are.
+    Objects {
+        /// The object's name; `None` for all of them.
+        name: Option<String>,
+    },
+    /// What an upgrade would come to.
+    Try {
+        /// The object.
+        object: ObjectId,
+        /// The new module.
+        module: Bytes,
+        /// What it may take then; `None` for what it may now.
+        limits: Option<ObjectLimits>,
+    },
+}
+
 /// What the application did with one slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
@@ -309,8 +337,44 @@ pub struct Applied {
     pub stamp: Timestamp,
     /// What its commands came to; empty unless [`Effect::Apply`] asked for replies.
     pub replies: Vec<Completed>,
-    /// Objects that the slot loaded, by name, or why not; for the driver's log. A name that was taken is not listed.
-    pub loaded: Vec<(String, Result<ObjectId, String>)>,
+    /// What became of objects, for the driver's log.
+    pub notices: Vec<Notice>,
+}
+
+/// What became of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// An operator wanted something of it. A retry is told with what the first came to.
+    Operated {
+        /// What.
+        verb: Verb,
+        /// The object's name; its id where there is none.
+        object: String,
+        /// What it came to.
+        result: Result<Operated, ObjectError>,
+    },
+    /// It failed where nobody waited for it.
+    Suspended {
+        /// The object's name.
+        object: String,
+        /// What happened.
+        why: String,
+    },
+}
+
+/// What is done with an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// [`ObjectAction::Load`].
+    Load,
+    /// [`ObjectAction::Remove`].
+    Remove,
+    /// [`ObjectAction::Upgrade`].
+    Upgrade,
+    /// [`ObjectAction::Rollback`].
+    Rollback,
+    /// [`ObjectAction::Resume`].
+    Resume,
 }
 
 /// What one command came to.
@@ -327,6 +391,13 @@ pub enum Completed {
     Gone {
         /// The session.
         session: SessionId,
+    },
+    /// Something was done with an object, or not.
+    Operated {
+        /// As asked.
+        nonce: u128,
+        /// What it came to.
+        result: Result<Operated, ObjectError>,
     },
     /// A call is answered.
     Call {

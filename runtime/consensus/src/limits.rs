@@ -19,6 +19,18 @@ pub const OBJECTS_MAX: usize = 1024;
 pub const LOAD_FAILURES_KEPT_MAX: usize = 16;
 /// Bytes of the reason kept for a load that failed.
 pub const LOAD_FAILURE_BYTES_MAX: usize = 1024;
+/// Modules of one object that are remembered by their hashes: the newest.
+pub const VERSIONS_KEPT_MAX: usize = 256;
+/// Bytes of the reason for which an object is suspended.
+pub const SUSPENSION_BYTES_MAX: usize = 1024;
+/// What operators did with objects, and how it came out, is remembered for this many of the newest, for retries.
+pub const OPERATIONS_KEPT_MAX: usize = 256;
+/// How many ends of sessions objects are told of per slot beside one for each command. A pair of object and session that
+/// is to be told of took a call, so there are never more than there were calls before, and each slot tells of more than
+/// it can add.
+pub const SESSION_ENDS_TOLD_MAX: usize = 1024;
+/// Bytes of modules that clients have sent in pieces and that wait for the rest.
+pub const STAGED_BYTES_MAX: usize = 32 << 20;
 /// Names that an error lists to say what exists.
 pub const NAMES_LISTED_MAX: usize = 64;
 /// Members of one view.

@@ -8,6 +8,9 @@ use concoord_wire::abi::{Invocation, LimitReached, ObjectLimits, Outcome};
 /// the input's changes are kept, so that a refused input changes nothing.
 pub type Accept = fn(&Outcome) -> Result<(), String>;
 
+/// Whether a module with this encoded interface takes another one's place.
+pub type Switches<'a> = &'a mut dyn FnMut(&[u8]) -> bool;
+
 /// Runs objects. Everything it returns is a pure function of the modules and inputs it was given, the same on every
 /// replica; what can't be so is a [`Fault::Host`].
 pub trait Objects {
@@ -35,6 +38,21 @@ pub trait Objects {
     /// # Errors
     /// [`Fault`].
     fn query(&mut self, object: ObjectId, invocation: &Invocation<'_>, arguments: &[u8]) -> Result<Outcome, Fault>;
+
+    /// Lets an object go on with another module and other limits. What it exports is imported by a copy of the new
+    /// module, on which constructors ran and `Init` did not. Then `switches` is asked, with the encoded interface of the
+    /// new module, whether the copy takes the object's place; if not, it is dropped. Gives that interface.
+    ///
+    /// # Errors
+    /// [`Fault`]; the object is then as before. [`Fault::Refused`] when the new module can't be loaded, the object does
+    /// not export, or the copy does not import.
+    fn upgrade(
+        &mut self,
+        object: ObjectId,
+        module: &[u8],
+        limits: ObjectLimits,
+        switches: Switches<'_>,
+    ) -> Result<Bytes, Fault>;
 
     /// Forgets an object.
     fn remove(&mut self, object: ObjectId);

@@ -4,9 +4,10 @@ use concoord_consensus::io::{Effect, Input, LogPosition, Past, Replayed, Time};
 use concoord_consensus::{Config, Policy, Replica, Timing};
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::member::{Member, Services, Standing, View};
+use concoord_wire::objects::ObjectAction;
 use concoord_wire::record::Record;
 use concoord_wire::value::{Batch, Value};
-use concoord_wire::{Ballot, ClusterId, NodeId, Slot, Timestamp, ViewId};
+use concoord_wire::{Ballot, ClusterId, NodeId, ObjectId, Slot, Timestamp, ViewId};
 
 const NODE: NodeId = NodeId(1);
 
@@ -51,7 +52,7 @@ fn a_restarted_leader_goes_on_from_the_last_decided_stamp() {
     replica.step(at(0), Input::Tick, &mut effects);
     replica.step(at(0), Input::Durable { position: LogPosition(3) }, &mut effects);
     assert!(replica.is_leader());
-    let load = Input::Load { name: "a".into(), module: [].as_slice().into(), arguments: [].as_slice().into() };
+    let load = Input::Operate { nonce: 1, action: ObjectAction::Resume { object: ObjectId(1) } };
     replica.step(at(1_000), load, &mut effects);
     replica.step(at(1_000), Input::Flush, &mut effects);
 

@@ -176,7 +176,7 @@ impl Script {
             self.carry_out(id, effect);
         }
         while let Some((id, slot)) = self.to_apply.pop_front() {
-            let applied = Applied { slot, stamp: Timestamp(0), replies: vec![], loaded: vec![] };
+            let applied = Applied { slot, stamp: Timestamp(0), replies: vec![], notices: vec![] };
             self.step(id, Input::Applied(applied));
         }
     }
@@ -205,7 +205,7 @@ impl Script {
                 self.to_apply.push_back((id, slot));
             }
             Effect::Query(query) => self.say(id, &format!("runs query {}", query.request)),
-            Effect::Describe { request, .. } => self.say(id, &format!("describes for {request}")),
+            Effect::Ask(question) => self.say(id, &format!("asks for {}", question.request)),
             Effect::TakeSnapshot(checkpoint) => self.say(id, &format!("makes a snapshot of {}", checkpoint.slot)),
             Effect::Restore { slot } => self.say(id, &format!("goes on from the snapshot of {slot}")),
             Effect::Truncate { upto } => self.say(id, &format!("truncates its log up to {upto}")),

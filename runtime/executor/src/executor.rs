@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use concoord_consensus::objects::{Accept, Fault, Objects};
+use concoord_consensus::objects::{Accept, Fault, Objects, Switches};
 use concoord_module::Limits;
 use concoord_wire::ObjectId;
 use concoord_wire::abi::{Invocation, ObjectLimits, Outcome};
@@ -147,6 +147,31 @@ impl Objects for Executor {
         let outcome = instance.run(input, arguments);
         instance.undo()?;
         outcome
+    }
+
+    fn upgrade(
+        &mut self,
+        object: ObjectId,
+        module: &[u8],
+        limits: ObjectLimits,
+        switches: Switches<'_>,
+    ) -> Result<Bytes, Fault> {
+        let code = self.code(module)?;
+        let old = known(&mut self.objects, object)?;
+        old.noted.keep(&mut old.instance)?;
+        let exported = old.instance.export_with(limits.gas_per_call);
+        old.instance.undo()?;
+        let exported = exported.map_err(|fault| refused("its export", fault))?;
+        let mut instance = Instance::new(&code, limits)?;
+        instance.initialize().map_err(|fault| refused("the new module's constructors", fault))?;
+        let (description, _) = describe_instance(&mut instance)?;
+        instance.undo()?;
+        instance.import(&exported).map_err(|fault| refused("the new module's import", fault))?;
+        instance.keep()?;
+        if switches(&description) {
+            *old = Object { code, instance, noted: Noted::default() };
+        }
+        Ok(description.into())
     }
 
     fn remove(&mut self, object: ObjectId) {

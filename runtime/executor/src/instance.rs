@@ -17,7 +17,7 @@ use wasmtime::{
 
 use crate::code::Code;
 use crate::hash::PageHashes;
-use crate::limits::{CALL_SECONDS_MAX, PANIC_BYTES_MAX};
+use crate::limits::{CALL_SECONDS_MAX, IMPORT_ANSWER_BYTES_MAX, PANIC_BYTES_MAX};
 use crate::state::{self, State, StateError, bits};
 use crate::trap::{Cause, cause};
 
@@ -129,6 +129,50 @@ impl Instance {
             return Err(Fault::Misbehaved(why));
         }
         self.read("description", address, length).map(<[u8]>::to_vec)
+    }
+
+    /// The state as the guest encodes it, with this much gas if that is more than a call may use: who gives an object
+    /// another limit for that need not do it before. What it changes is to be undone.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub(crate) fn export_with(&mut self, gas: u64) -> Result<Vec<u8>, Fault> {
+        let limits = self.limits;
+        self.limits.gas_per_call = gas.max(limits.gas_per_call);
+        let packed = self.call(export::EXPORT, ());
+        self.limits = limits;
+        let packed = packed?;
+        let (address, length) = abi::unpack(packed);
+        // It is a part of the memory, whose size is limited.
+        self.read("exported state", address, length).map(<[u8]>::to_vec)
+    }
+
+    /// Lets a new guest take over an exported state. What it changes is to be kept, or dropped with it: the undo log does
+    /// not hold all of it.
+    ///
+    /// # Errors
+    /// [`Fault`]; [`Fault::Refused`] with what the guest says when it does not take it over.
+    pub(crate) fn import(&mut self, state: &[u8]) -> Result<(), Fault> {
+        let length = u32::try_from(state.len()).expect("it was a part of a memory of 32 bits");
+        let address: u32 = self.call(export::BUFFER, length)?;
+        let (bytes, start) = (self.memory_bytes(), address as usize);
+        let Some(buffer) = self.memory.data_mut(&mut self.store)[..bytes].get_mut(start..start + state.len()) else {
+            let pages = bytes / PAGE_BYTES;
+            let why = format!("buffer of {length} bytes at {address:#x}, outside its memory of {pages} pages");
+            return Err(Fault::Misbehaved(why));
+        };
+        buffer.copy_from_slice(state);
+        let packed = self.call(export::IMPORT, length)?;
+        let (address, length) = abi::unpack(packed);
+        if length as usize > IMPORT_ANSWER_BYTES_MAX {
+            let why = format!("answer of {length} bytes, but at most {IMPORT_ANSWER_BYTES_MAX} are accepted");
+            return Err(Fault::Misbehaved(why));
+        }
+        let said = self.read("answer", address, length)?;
+        match codec::from_bytes::<Result<(), String>>(said) {
+            Ok(imported) => imported.map_err(Fault::Refused),
+            Err(error) => Err(Fault::Misbehaved(format!("its answer is none: {error}"))),
+        }
     }
 
     /// Calls a function of the guest's, other than for an input, with all the gas of one.

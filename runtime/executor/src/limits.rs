@@ -22,6 +22,8 @@ pub const NOTED_INPUTS_MAX: usize = 256;
 pub const NOTED_BYTES_MAX: usize = 64 << 10;
 /// How long they may have run together, and so about how much longer a failing update takes than one that succeeds.
 pub const NOTED_TIME_MAX: Duration = Duration::from_millis(1);
+/// Bytes of what a guest says to a state that it is to import.
+pub const IMPORT_ANSWER_BYTES_MAX: usize = 64 << 10;
 
 // What compiling takes, in seconds of one processor of a small machine and the most memory at a time (the test `compiling`
 // with `--measure`; the bombs of `tests/src/bombs.rs` go to the check's limits in one direction each). The counter: 0.4 s,

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use concoord_consensus::Application;
-use concoord_consensus::io::{Applied, ClientToken, Query};
+use concoord_consensus::io::{Applied, Ask, ClientToken, Query, Question};
 use concoord_consensus::objects::Objects;
 use concoord_wire::Slot;
 use concoord_wire::checkpoint::Checkpoint;
@@ -37,11 +37,7 @@ pub(crate) enum Job {
         replies: bool,
     },
     Query(Query),
-    Describe {
-        client: ClientToken,
-        request: u64,
-        name: Option<String>,
-    },
+    Ask(Question),
     /// The state as a snapshot.
     Snapshot(Checkpoint),
     /// Goes on from a snapshot that was received.
@@ -126,7 +122,7 @@ impl Job {
         match self {
             Job::Apply { batch, .. } => batch.len() <= HERE_BYTES_MAX,
             Job::Query(query) => query.arguments.len() <= HERE_BYTES_MAX,
-            Job::Describe { .. } => true,
+            Job::Ask(question) => !matches!(question.ask, Ask::Try { .. }),
             Job::Snapshot(_) | Job::Restore { .. } => false,
         }
     }
@@ -350,8 +346,9 @@ where
                 client: query.client,
                 response: application.query(query).map_err(|fault| fault.to_string())?,
             },
-            Job::Describe { client, request, name } => {
-                Output::Respond { client, response: application.describe(request, name.as_deref()) }
+            Job::Ask(Question { client, request, ask }) => {
+                let response = application.ask(request, &ask).map_err(|fault| fault.to_string())?;
+                Output::Respond { client, response }
             }
             Job::Snapshot(checkpoint) => {
                 let body = application.snapshot().map_err(|fault| fault.to_string())?.into();
@@ -427,7 +424,7 @@ mod tests {
             }
             let there = thread::current().name() == Some("concoord-apply");
             self.threads.send(!there).expect("the test listens");
-            Ok(Output::Applied(Applied { slot, stamp: Timestamp(0), replies: Vec::new(), loaded: Vec::new() }))
+            Ok(Output::Applied(Applied { slot, stamp: Timestamp(0), replies: Vec::new(), notices: Vec::new() }))
         }
     }
 

@@ -93,7 +93,10 @@ fn request_bytes(request: &Request) -> usize {
             Request::Call { method, arguments, .. } | Request::Query { method, arguments, .. } => {
                 method.len() + arguments.len()
             }
-            Request::Describe { name, .. } => name.as_ref().map_or(0, String::len),
+            Request::Describe { name, .. } | Request::Objects { name, .. } => name.as_ref().map_or(0, String::len),
+            Request::Stage { data, .. } => data.len(),
+            Request::Operate { action, .. } => action.size(),
+            Request::Try { module, .. } => module.len(),
             Request::OpenSession { .. }
             | Request::KeepAlive { .. }
             | Request::CloseSession { .. }
@@ -113,6 +116,11 @@ fn not_serving(request: &Request) -> Result<Option<Response>, &'static str> {
         Request::Call { call, .. } => Some(Response::Called { call, result: Err(error()) }),
         Request::Query { request, .. } => Some(Response::Queried { request, result: Err(error()) }),
         Request::Describe { request, .. } => Some(Response::Described { request, result: Err(error()) }),
+        Request::Objects { request, .. } => Some(Response::Objects { request, result: Err(error()) }),
+        Request::Stage { request, .. } => Some(Response::Staged { request, result: Err(error().into()) }),
+        Request::Operate { request, .. } | Request::Try { request, .. } => {
+            Some(Response::Operated { request, result: Err(error().into()) })
+        }
         Request::Administer { request, .. } => {
             let result = Err(AdministerError::NotLeader { leader: None });
             Some(Response::Administered { request, result })

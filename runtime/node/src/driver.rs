@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use concoord_consensus::Replica;
-use concoord_consensus::io::{Effect, Input, JoinToken, LogPosition, Time};
+use concoord_consensus::io::{ClientToken, Effect, Input, JoinToken, LogPosition, Time};
 use concoord_transport::Outbox;
 use concoord_wire::Slot;
 use concoord_wire::client::Response;
@@ -37,6 +37,9 @@ use crate::plugin::RunningPlugin;
 use crate::progress::Progress;
 use crate::snapshots::LoadedSnapshot;
 use crate::store::{Held, Store};
+
+/// The driver itself, where it asks as clients do; theirs are numbered from 0.
+const OWN: ClientToken = ClientToken(u64::MAX);
 
 /// The world of one replica. Everything here runs on one task.
 pub(crate) struct Driver {
@@ -256,9 +259,10 @@ impl Driver {
         match output {
             Output::Applied(mut applied) => {
                 self.counters.slots_applied.add(1);
-                self.progress.on_loaded(mem::take(&mut applied.loaded))?;
+                self.progress.on_notices(mem::take(&mut applied.notices))?;
                 self.step(now, Input::Applied(applied));
             }
+            Output::Respond { client: OWN, response } => self.progress.on_answer(&response)?,
             Output::Respond { client, response } => self.clients.respond(client, &response),
             Output::Snapshot { checkpoint, body } => self.store.save_snapshot(checkpoint, body),
             Output::Restored { slot } => self.step(now, Input::Restored { slot }),
@@ -338,8 +342,12 @@ impl Driver {
             }
             // Kept for its room.
             self.work.effects = effects;
-            let Some(load) = self.progress.due_load() else { break };
-            self.step(now, load);
+            let due = self.progress.due_load().or_else(|| {
+                let request = self.progress.due_question()?;
+                Some(Input::Client { client: OWN, request })
+            });
+            let Some(due) = due else { break };
+            self.step(now, due);
             self.step(now, Input::Flush);
         }
         self.store.commit();
@@ -358,9 +366,7 @@ impl Driver {
             }
             Effect::Apply { slot, batch, replies } => self.applying.gather(Job::Apply { slot, batch, replies }),
             Effect::Query(query) => self.applying.gather(Job::Query(query)),
-            Effect::Describe { client, request, name } => {
-                self.applying.gather(Job::Describe { client, request, name });
-            }
+            Effect::Ask(question) => self.applying.gather(Job::Ask(question)),
             Effect::TakeSnapshot(checkpoint) => self.applying.gather(Job::Snapshot(checkpoint)),
             Effect::Restore { slot } => {
                 let received = self.work.received.take().filter(|received| received.checkpoint.slot == slot);
@@ -379,6 +385,11 @@ impl Driver {
             }
             Effect::Backup { client, request, slot, offset } => {
                 self.pieces.back_up(self.store.snapshots(), client, request, slot, offset);
+            }
+            Effect::Reply { client: OWN, response } => {
+                if let Err(error) = self.progress.on_answer(&response) {
+                    self.work.failed = Some(error);
+                }
             }
             Effect::Reply { client, mut response } => {
                 // Of the plugins the replica knows nothing.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use concoord_transport::BindError;
 use concoord_wire::join::{JoinRefusal, RetryReason};
-use concoord_wire::{ClusterId, NodeId, Slot};
+use concoord_wire::{ClusterId, ModuleHash, NodeId, Slot};
 
 use crate::disk::DirectoryError;
 use crate::log::{CreateError, LogError, OpenError};
@@ -94,6 +94,19 @@ pub enum NodeError {
         object: String,
         /// Why.
         why: String,
+    },
+    /// The cluster's object never had the module that this replica was given for it.
+    #[error(
+        "object '{object}' of this cluster never had the module {given}, it has {has}: start without it, or upgrade the \
+         object with it (concoord object upgrade)"
+    )]
+    NeverAVersion {
+        /// The object's name.
+        object: String,
+        /// The module that was given.
+        given: ModuleHash,
+        /// The module that the object has.
+        has: ModuleHash,
     },
     /// No bootstrap address led into a cluster in time.
     #[error("{}", bootstrap_line(.failures, *.waited))]

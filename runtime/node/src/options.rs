@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use concoord_consensus::{Policy, Timing};
 use concoord_executor::{Compiler, InProcess};
+use concoord_wire::abi::ObjectLimits;
 use concoord_wire::member::Services;
 use concoord_wire::{ClusterId, NodeId};
 
@@ -24,7 +25,8 @@ pub struct Options {
     pub bootstrap: Vec<SocketAddr>,
     /// How long the members to join may take to answer.
     pub boot_wait: Duration,
-    /// The object that a new cluster starts with. A joiner's is checked and otherwise not used: the cluster has its own.
+    /// The object that a new cluster starts with. A cluster that there is has its own: then this is only compared with
+    /// it, as [`ObjectSource::by_name`] says.
     pub object: Option<ObjectSource>,
     /// Who makes native code of the objects' modules. What it made is kept beside the log, or in memory where there is no
     /// disk.
@@ -63,6 +65,11 @@ pub struct ObjectSource {
     pub module: Vec<u8>,
     /// Postcard of each constructor argument in turn.
     pub arguments: Vec<u8>,
+    /// What it may take of every replica.
+    pub limits: ObjectLimits,
+    /// Whether any module that a cluster has under this name will do: it is known by its name, and this is only the
+    /// newest version. Else a cluster whose object never had this module is refused.
+    pub by_name: bool,
 }
 
 /// Who serves, and where.
@@ -136,6 +143,8 @@ impl fmt::Debug for ObjectSource {
             .field("name", &self.name)
             .field("module_bytes", &self.module.len())
             .field("argument_bytes", &self.arguments.len())
+            .field("limits", &self.limits)
+            .field("by_name", &self.by_name)
             .finish()
     }
 }

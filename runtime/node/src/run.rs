@@ -124,8 +124,8 @@ struct Started {
     members: Vec<(NodeId, SocketAddr)>,
     /// Whether it has just started the cluster.
     first: bool,
-    /// Whether it may have to load the object that it was given.
-    loads: bool,
+    /// Whether it started the cluster in this life or an earlier one, and may have to load the object that it was given.
+    begins: bool,
 }
 
 /// Goes on with an earlier life, starts a cluster, or joins one.
@@ -145,7 +145,7 @@ async fn start(gate: &Gate, home: Home, options: &Options, random: &mut StdRng) 
         Joiner { gate, member, bootstrap: &options.bootstrap, boot_wait: options.boot_wait }.join().await?
     };
     let furnished = home.furnish(cluster, gate.node, genesis, &options.compiler)?;
-    Ok(Started { furnished, members, first, loads: first })
+    Ok(Started { furnished, members, first, begins: first })
 }
 
 async fn go_on(gate: &Gate, life: Life, options: &Options) -> Result<Started, NodeError> {
@@ -153,13 +153,13 @@ async fn go_on(gate: &Gate, life: Life, options: &Options) -> Result<Started, No
     let base = &furnished.base;
     let others = base.view.members.values().filter(|member| member.id != gate.node);
     let members = others.map(|member| (member.id, member.address)).collect();
+    let begins = base.genesis.voters().eq([gate.node]);
     // A first replica that ended before its object was decided still has to load it.
     let nothing = matches!(furnished.application.describe(0, None), Response::Described { result: Err(_), .. });
-    let loads = nothing && base.genesis.voters().eq([gate.node]);
-    if loads {
+    if begins && nothing {
         try_out(options).await?;
     }
-    Ok(Started { furnished, members, first: false, loads })
+    Ok(Started { furnished, members, first: false, begins })
 }
 
 /// This replica as it wants to be listed.
@@ -214,7 +214,7 @@ fn assemble(
     rosters: watch::Sender<Option<Arc<Roster>>>,
     plugins: Vec<RunningPlugin>,
 ) -> Result<Driver, NodeError> {
-    let Started { furnished, members, first, loads } = started;
+    let Started { furnished, members, first, begins } = started;
     let Furnished { store, events, application, base, past, lived } = furnished;
     let volatile = matches!(options.storage, Storage::Memory(_));
     let cluster = base.cluster;
@@ -260,7 +260,13 @@ fn assemble(
         applying,
         links,
         clients: Clients::new(Arc::clone(&gate.counters)),
-        progress: Progress::new(gate.node, first, options.object.filter(|_| loads), options.on_ready),
+        progress: Progress::new(
+            gate.node,
+            first,
+            begins,
+            options.object.filter(|_| !options.policy.witness),
+            options.on_ready,
+        ),
         rosters,
         plugins,
         counters: Arc::clone(&gate.counters),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use concoord_client::{Client, Consistency};
 use concoord_node::{Exit, NodeError, ObjectSource, Options, Published, Publishing, Ready, ViewPlugin, run};
 use concoord_wire::abi::Answer;
+use concoord_wire::abi::ObjectLimits;
 use concoord_wire::member::{Role, Roster};
 use concoord_wire::{NodeId, codec};
 use tokio::sync::{oneshot, watch};
@@ -108,7 +109,13 @@ async fn three_replicas_form_a_view_and_hand_leadership_over_when_the_leader_sto
 
 fn counter() -> ObjectSource {
     let module = include_bytes!("../../../objects-wasm/dist/counter.wasm").to_vec();
-    ObjectSource { name: "counter".into(), module, arguments: Vec::new() }
+    ObjectSource {
+        name: "counter".into(),
+        module,
+        arguments: Vec::new(),
+        limits: ObjectLimits::default(),
+        by_name: true,
+    }
 }
 
 fn returned(answer: Answer) -> i64 {

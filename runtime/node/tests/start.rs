@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use concoord_node::{Exit, NodeError, ObjectSource, Options, Ready, run};
 use concoord_transport::{Connection, DialError, Endpoint, Role};
+use concoord_wire::abi::ObjectLimits;
 use concoord_wire::client::{CallError, Request, Response};
 use concoord_wire::hello::{Hello, PROTOCOL_MAX, PROTOCOL_MIN, Refusal};
 use concoord_wire::join::{JoinRefusal, JoinReply, JoinRequest, RetryReason};
@@ -94,7 +95,13 @@ async fn a_port_in_use_is_named() {
 #[tokio::test]
 async fn a_module_that_is_none_is_refused_before_anything_starts() {
     let mut options = Options::new(anywhere());
-    options.object = Some(ObjectSource { name: "counter".into(), module: b"not wasm".to_vec(), arguments: Vec::new() });
+    options.object = Some(ObjectSource {
+        name: "counter".into(),
+        module: b"not wasm".to_vec(),
+        arguments: Vec::new(),
+        limits: ObjectLimits::default(),
+        by_name: true,
+    });
     let line = refusal(options).await;
     assert!(line.starts_with("the module of object 'counter' is refused: "), "{line}");
 }

@@ -5,8 +5,9 @@ use core::net::SocketAddr;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::abi::{Answer, LimitReached};
+use crate::abi::{Answer, LimitReached, ObjectLimits};
 use crate::member::Roster;
+use crate::objects::{ObjectAction, ObjectError, ObjectList, Operated};
 use crate::{CallId, NodeId, ObjectId, SessionId, Slot, ViewId};
 
 /// Client to replica.
@@ -68,6 +69,45 @@ pub enum Request {
         request: u64,
         /// What to do.
         action: Action,
+    },
+    /// A piece of a module, which is kept until a request over the same connection needs a module, or the connection
+    /// ends. Leader only.
+    Stage {
+        /// The client's own number, given back with the answer.
+        request: u64,
+        /// Bytes of the pieces before it; with 0, what was kept is dropped.
+        offset: u64,
+        /// The piece, at most [`crate::limits::MODULE_PIECE_BYTES_MAX`].
+        data: Bytes,
+    },
+    /// An operator wants something of an object. Leader only.
+    Operate {
+        /// The client's own number, given back with the answer.
+        request: u64,
+        /// Drawn at random by the client, the same for every retry.
+        nonce: u128,
+        /// What to do. A module in it is the last piece of one: the pieces before it were staged.
+        action: ObjectAction,
+    },
+    /// What would an upgrade come to? It is tried on a copy, and nothing changes. Leader only.
+    Try {
+        /// The client's own number, given back with the answer.
+        request: u64,
+        /// The object.
+        object: ObjectId,
+        /// The last piece of the new module: the pieces before it were staged.
+        module: Bytes,
+        /// What it would be allowed to take; `None` for what it may now.
+        limits: Option<ObjectLimits>,
+    },
+    /// Which objects are there, and how are they? Any replica.
+    Objects {
+        /// The client's own number, given back with the answer.
+        request: u64,
+        /// `None` for all of them.
+        name: Option<String>,
+        /// How fresh the answer must be.
+        consistency: Consistency,
     },
     /// A piece of a snapshot, for a backup. Any replica that has it.
     Backup {
@@ -154,6 +194,27 @@ pub enum Response {
         /// The view that it made, or why not.
         result: Result<ViewId, AdministerError>,
     },
+    /// To [`Request::Stage`].
+    Staged {
+        /// As asked.
+        request: u64,
+        /// Bytes of the module that are kept now.
+        result: Result<u64, ObjectError>,
+    },
+    /// To [`Request::Operate`], once it is executed, and to [`Request::Try`].
+    Operated {
+        /// As asked.
+        request: u64,
+        /// What it did, or would do.
+        result: Result<Operated, ObjectError>,
+    },
+    /// To [`Request::Objects`].
+    Objects {
+        /// As asked.
+        request: u64,
+        /// The objects.
+        result: Result<ObjectList, CallError>,
+    },
     /// To [`Request::Backup`].
     Backup {
         /// As asked.
@@ -234,6 +295,8 @@ pub struct Description {
     pub interface: Bytes,
     /// Slot at which it was loaded.
     pub loaded: Slot,
+    /// One more with each upgrade: the interface is that of this generation.
+    pub generation: u64,
 }
 
 /// Why a replica did not answer a call with an [`Answer`].

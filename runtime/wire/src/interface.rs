@@ -57,7 +57,7 @@ pub enum MethodKind {
 }
 
 /// One argument.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Argument {
     /// Its name.
     pub name: String,
@@ -66,7 +66,7 @@ pub struct Argument {
 }
 
 /// A type in the postcard data model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Type {
     /// `bool`
     Bool,
@@ -132,7 +132,7 @@ pub enum Type {
 }
 
 /// A variant of an enum.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Variant {
     /// Its name.
     pub name: String,
@@ -141,7 +141,7 @@ pub struct Variant {
 }
 
 /// What a variant carries.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Payload {
     /// Nothing.
     Unit,

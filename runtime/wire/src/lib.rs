@@ -2,8 +2,8 @@
 //!
 //! | boundary                    | here                                             |
 //! |-----------------------------|--------------------------------------------------|
-//! | host and Wasm guest         | [`abi`], [`interface`]                           |
-//! | client and replica          | [`client`], [`hello`]                            |
+//! | host and Wasm guest         | [`abi`], [`interface`]; [`signature`] and [`compatibility`] read interfaces |
+//! | client and replica          | [`client`], [`objects`], [`hello`]               |
 //! | replica and replica         | [`peer`], [`join`], [`hello`]                    |
 //! | replica and its disk        | [`record`], [`value`], [`checkpoint`]            |
 //! | proxy and client            | [`caller`]                                       |
@@ -17,6 +17,7 @@ pub mod caller;
 pub mod checkpoint;
 pub mod client;
 pub mod codec;
+pub mod compatibility;
 pub mod hello;
 pub mod ids;
 pub mod interface;
@@ -25,8 +26,12 @@ pub mod join;
 pub mod json;
 pub mod limits;
 pub mod member;
+pub mod objects;
 pub mod peer;
 pub mod record;
+pub mod signature;
 pub mod value;
 
-pub use ids::{Ballot, CallId, ClusterId, GroupId, NodeId, ObjectId, Position, SessionId, Slot, Timestamp, ViewId};
+pub use ids::{
+    Ballot, CallId, ClusterId, GroupId, ModuleHash, NodeId, ObjectId, Position, SessionId, Slot, Timestamp, ViewId,
+};

@@ -25,8 +25,14 @@ pub const LOG_LINES_MAX: usize = 64;
 pub const GAS_PER_CALL: u64 = 500_000_000;
 /// Pages of 64 KiB that an object's memory may have unless it was loaded with another limit: 256 MiB.
 pub const MEMORY_PAGES: u32 = 4096;
-/// Bytes of a Wasm module. It travels in one log entry until snapshots carry it.
+/// Bytes of a Wasm module. It travels in one log entry, and then in snapshots.
 pub const MODULE_BYTES_MAX: usize = 8 << 20;
+/// Bytes of one piece of a module on its way from a client: the rest comes with the request that needs the module.
+pub const MODULE_PIECE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a name or type in the description of a change that breaks callers.
+pub const CHANGE_TEXT_BYTES_MAX: usize = 160;
+/// Changes that are told one by one; of more, only their number is told.
+pub const CHANGES_LISTED_MAX: usize = 32;
 /// Bytes of an encoded interface description.
 pub const INTERFACE_BYTES_MAX: usize = 256 << 10;
 /// Types of one interface.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::FrameError;
 use crate::member::{Member, Services};
+use crate::objects::{ObjectAction, ObjectActionRef};
 use crate::{CallId, NodeId, ObjectId, SessionId, Timestamp, ViewId};
 
 /// The value of one slot.
@@ -128,14 +129,13 @@ pub enum Command {
         /// Postcard of each argument in turn.
         arguments: Bytes,
     },
-    /// An object enters the cluster.
-    Load {
-        /// The name by which clients find it.
-        name: String,
-        /// The Wasm module.
-        module: Bytes,
-        /// Arguments of its constructor.
-        arguments: Bytes,
+    /// An operator wants something of an object. A repeated nonce finds what the first came to, as long as that is
+    /// among the newest that are remembered.
+    Operate {
+        /// Drawn at random by whoever asks, the same for every retry.
+        nonce: u128,
+        /// What to do.
+        action: ObjectAction,
     },
 }
 
@@ -180,20 +180,20 @@ pub enum CommandRef<'a> {
         /// Postcard of each argument in turn.
         arguments: &'a [u8],
     },
-    /// As [`Command::Load`].
-    Load {
-        /// The name by which clients find it.
-        name: &'a str,
-        /// The Wasm module.
-        module: &'a [u8],
-        /// Arguments of its constructor.
-        arguments: &'a [u8],
+    /// As [`Command::Operate`].
+    Operate {
+        /// Drawn at random by whoever asks.
+        nonce: u128,
+        /// What to do.
+        #[serde(borrow)]
+        action: ObjectActionRef<'a>,
     },
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::abi::ObjectLimits;
     use crate::{Slot, codec};
 
     fn owned(command: &CommandRef<'_>) -> Command {
@@ -208,17 +208,45 @@ mod tests {
                 method: method.into(),
                 arguments: Bytes::copy_from_slice(arguments),
             },
-            CommandRef::Load { name, module, arguments } => Command::Load {
+            CommandRef::Operate { nonce, action } => Command::Operate { nonce, action: owned_action(action) },
+        }
+    }
+
+    fn owned_action(action: ObjectActionRef<'_>) -> ObjectAction {
+        match action {
+            ObjectActionRef::Load { name, module, arguments, limits } => ObjectAction::Load {
                 name: name.into(),
                 module: Bytes::copy_from_slice(module),
                 arguments: Bytes::copy_from_slice(arguments),
+                limits,
             },
+            ObjectActionRef::Remove { object } => ObjectAction::Remove { object },
+            ObjectActionRef::Upgrade { object, based_on, module, limits, allow_breaking } => ObjectAction::Upgrade {
+                object,
+                based_on,
+                module: Bytes::copy_from_slice(module),
+                limits,
+                allow_breaking,
+            },
+            ObjectActionRef::Rollback { object, based_on } => ObjectAction::Rollback { object, based_on },
+            ObjectActionRef::Resume { object } => ObjectAction::Resume { object },
         }
     }
 
     #[test]
     fn a_borrowed_batch_reads_what_a_batch_writes() {
         let session = SessionId { slot: Slot(300), index: 7 };
+        let limits = ObjectLimits { gas_per_call: 1 << 40, memory_pages: 300 };
+        let module = Bytes::from(vec![9; 300]);
+        let object = ObjectId(70_000);
+        let actions = [
+            ObjectAction::Load { name: "counter".into(), module: module.clone(), arguments: Bytes::new(), limits },
+            ObjectAction::Remove { object },
+            ObjectAction::Upgrade { object, based_on: 1 << 20, module, limits: Some(limits), allow_breaking: true },
+            ObjectAction::Rollback { object, based_on: 2 },
+            ObjectAction::Resume { object },
+        ];
+        let operate = actions.into_iter().map(|action| Command::Operate { nonce: u128::MAX / 5, action });
         let batch = Batch {
             stamp: Timestamp(1 << 50),
             commands: vec![
@@ -232,8 +260,10 @@ mod tests {
                     method: "größer".into(),
                     arguments: Bytes::from_static(&[0, 255, 128]),
                 },
-                Command::Load { name: "counter".into(), module: Bytes::from(vec![9; 300]), arguments: Bytes::new() },
-            ],
+            ]
+            .into_iter()
+            .chain(operate)
+            .collect(),
         };
         let bytes = codec::to_bytes(&batch);
         let borrowed: BatchRef<'_> = codec::from_bytes(&bytes).unwrap();

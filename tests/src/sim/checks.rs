@@ -89,12 +89,24 @@ pub struct Answers {
     pub connections: u64,
     /// Signs of life sent.
     pub keep_alives: u64,
+    /// What an operator did with objects.
+    pub operated: u64,
+    /// What an operator could not do with objects, as it should be.
+    pub not_operated: u64,
+    /// Upgrades tried on a copy.
+    pub trials: u64,
+    /// Lists of objects compared.
+    pub lists: u64,
+    /// What an operator asked again.
+    pub operator_retries: u64,
+    /// Calls of an object that was suspended.
+    pub suspended: u64,
 }
 
 impl Answers {
     /// Name and count of each.
     #[must_use]
-    pub fn kinds(&self) -> [(&'static str, u64); 11] {
+    pub fn kinds(&self) -> [(&'static str, u64); 17] {
         [
             ("updates acknowledged", self.updates),
             ("updates left unknown", self.unknown),
@@ -107,6 +119,12 @@ impl Answers {
             ("updates sent again", self.retries),
             ("connections", self.connections),
             ("keep-alives", self.keep_alives),
+            ("objects operated on", self.operated),
+            ("operations refused", self.not_operated),
+            ("upgrades tried", self.trials),
+            ("lists of objects", self.lists),
+            ("operations sent again", self.operator_retries),
+            ("calls while suspended", self.suspended),
         ]
     }
 }
@@ -130,6 +148,10 @@ impl Asked {
             Request::Query { request, .. }
             | Request::Describe { request, .. }
             | Request::Administer { request, .. }
+            | Request::Stage { request, .. }
+            | Request::Operate { request, .. }
+            | Request::Try { request, .. }
+            | Request::Objects { request, .. }
             | Request::Backup { request, .. }
             | Request::View { request }
             | Request::Ping { request } => Some(Asked::Request(*request)),
@@ -144,6 +166,9 @@ impl Asked {
             Response::Queried { request, .. }
             | Response::Described { request, .. }
             | Response::Administered { request, .. }
+            | Response::Staged { request, .. }
+            | Response::Operated { request, .. }
+            | Response::Objects { request, .. }
             | Response::Backup { request, .. }
             | Response::View { request, .. }
             | Response::Pong { request } => Some(Asked::Request(*request)),
@@ -359,15 +384,15 @@ impl Checks {
 /// What each query would show.
 fn shown_by(objects: &Natives) -> Vec<(Operation, Outcome)> {
     let mut shown = Vec::new();
-    for (id, native) in objects.iter() {
+    for (_, native) in objects.iter().filter(|(id, _)| [COUNTER, REGISTER, LOCK].contains(id)) {
         match native {
             Native::Counter(counter) => shown.push((Operation::GetValue, Outcome::Count(counter.getvalue()))),
             Native::Register(register) => {
                 shown.extend((0..KEYS).map(|key| (Operation::Read { key }, Outcome::Value(register.read(key)))));
             }
             Native::Lock(lock) => shown.push((Operation::Holder, Outcome::Holder(lock.holder()))),
+            Native::Fragile(_) => {}
         }
-        debug_assert!([COUNTER, REGISTER, LOCK].contains(&id), "loaded in order");
     }
     shown
 }

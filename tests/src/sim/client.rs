@@ -13,7 +13,8 @@ use super::checks::Violation;
 use super::coverage::Kind;
 use super::history::Recorded;
 use super::line::Line;
-use super::operation::{Operation, Outcome};
+use super::operation::{Operation, Outcome, SUSPENDED};
+use super::operator::Operator;
 use super::questions::Questions;
 use super::wishes::{Wish, Wishes};
 
@@ -47,6 +48,8 @@ pub struct Client {
     line: Line,
     /// Queries and questions, on a connection of their own to any replica.
     questions: Questions,
+    /// What it does as an operator, if it is one: that outlives its crashes.
+    operator: Option<Operator>,
     wishes: Wishes,
     begins_at_us: u64,
     is_done: bool,
@@ -95,6 +98,7 @@ impl Client {
             floor: 0,
             line: Line::new(number, 0),
             questions: Questions::new(number),
+            operator: (number == 0).then(|| Operator::new(number)),
             wishes: Wishes::new(number),
             begins_at_us,
             is_done: false,
@@ -104,7 +108,8 @@ impl Client {
     /// Whether everything it wanted is answered.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.is_done && self.calls.is_empty() && self.control.is_none() && self.questions.len() == 0
+        let operates = self.operator.as_ref().is_some_and(Operator::is_busy);
+        self.is_done && self.calls.is_empty() && self.control.is_none() && self.questions.len() == 0 && !operates
     }
 
     /// What it waits for, for a run that got stuck.
@@ -113,10 +118,11 @@ impl Client {
         let Client { number, session, control, calls, .. } = self;
         let operations = calls.iter().map(|(sequence, call)| (sequence, call.operation)).collect::<Vec<_>>();
         format!(
-            "client {number} at {} has {session:?} (asks: {}), calls {operations:?} and {:?}",
+            "client {number} at {} has {session:?} (asks: {}), calls {operations:?}, {:?} and {:?}",
             self.line.address(),
             control.is_some(),
-            self.questions
+            self.questions,
+            self.operator
         )
     }
 
@@ -124,7 +130,8 @@ impl Client {
     #[must_use]
     pub fn wakes_at_us(&self) -> u64 {
         let again = self.calls.values().map(|call| call.due.due_us).chain(self.control.map(|due| due.due_us));
-        let again = again.chain(self.questions.due_us()).min().unwrap_or(u64::MAX);
+        let operator = self.operator.as_ref().and_then(|operator| operator.wakes_at_us(self.is_done));
+        let again = again.chain(self.questions.due_us()).chain(operator).min().unwrap_or(u64::MAX);
         let may_begin = !self.is_done && self.may_begin();
         let opens = self.control.is_none() && !matches!(self.session, Session::Open { .. });
         if may_begin || opens { again.min(self.begins_at_us) } else { again }
@@ -141,6 +148,9 @@ impl Client {
         self.questions.send_overdue(at);
         if !at.more {
             self.is_done = true;
+        }
+        if let Some(operator) = &mut self.operator {
+            operator.wake(!self.is_done, at);
         }
         if at.now_us < self.begins_at_us {
             return;
@@ -258,6 +268,7 @@ impl Client {
         self.line.reconnect(None, at);
         self.send_everything(at);
         self.questions.reconnect(at);
+        self.operator.iter_mut().for_each(|operator| operator.reconnect(at));
     }
 
     /// It crashes and starts again: what was in flight is nobody's any more.
@@ -296,6 +307,10 @@ impl Client {
             Response::SessionOpened { nonce, result } => self.on_opened(over, nonce, result, at),
             Response::SessionGone { session } => self.on_gone(session, at),
             Response::Called { call, result } => self.on_called(over, call, result, at),
+            Response::Operated { .. } | Response::Objects { .. } => match &mut self.operator {
+                Some(operator) => operator.hear(over, response, at),
+                None => Err(Violation::new(format!("client {} is no operator: {response:?}", self.number))),
+            },
             other => self.questions.hear(over, other, &mut self.wishes, at),
         }
     }
@@ -364,6 +379,10 @@ impl Client {
         match result {
             Ok(answer) => self.on_answer(call.sequence, answer, at),
             Err(CallError::SessionGone { session }) => self.on_gone(session, at),
+            Err(CallError::Suspended { .. }) if self.calls[&call.sequence].operation == Operation::Touch => {
+                at.checks.answers.suspended += 1;
+                self.on_answer(call.sequence, SUSPENDED, at)
+            }
             Err(error) => self.on_refused(over, &error, at),
         }
     }

@@ -85,6 +85,8 @@ pub enum Kind {
     Join,
     /// A session that was closed over calls that were not answered.
     ClosedSession,
+    /// An object that failed where nobody waited, as one replica applied it.
+    Suspension,
     /// In the liveness phase: a member that is down for good.
     DownForGood,
     /// In the liveness phase: a member that hears nobody of the majority any more.
@@ -98,7 +100,7 @@ pub enum Kind {
 }
 
 /// All kinds, with the words for them.
-const KINDS: [(Kind, &str); 46] = [
+const KINDS: [(Kind, &str); 47] = [
     (Kind::Crash, "crashes"),
     (Kind::Blackout, "blackouts"),
     (Kind::Kill, "kills"),
@@ -140,6 +142,7 @@ const KINDS: [(Kind, &str); 46] = [
     (Kind::Heal, "heals"),
     (Kind::Join, "joins and replacements"),
     (Kind::ClosedSession, "sessions closed in use"),
+    (Kind::Suspension, "suspensions applied"),
     (Kind::DownForGood, "members down for good"),
     (Kind::DeafForGood, "members deaf for good"),
     (Kind::MuteForGood, "members mute for good"),

@@ -4,12 +4,13 @@ use concoord::wire::NodeId;
 use concoord::wire::member::Services;
 use concoord::wire::peer::Message;
 use concoord::wire::value::{Removal, Value, ViewChange, ViewCommand};
-use concoord_consensus::io::{Effect, Input, LogPosition};
+use concoord_consensus::io::{Effect, Input, LogPosition, Notice};
 
 use super::coverage::Kind;
 use super::network::Place;
 use super::node::{Done, Work};
 use super::objects::MODULES;
+use super::operator::load;
 use super::world::{Event, World};
 
 impl World {
@@ -125,7 +126,7 @@ impl World {
                 Effect::Send { to, message, after } => self.send_or_hold(id, to, message, after),
                 Effect::Apply { slot, batch, replies } => self.queue(id, Work::Apply(slot, batch, replies)),
                 Effect::Query(query) => self.queue(id, Work::Query(query)),
-                Effect::Describe { client, request, name } => self.queue(id, Work::Describe(client, request, name)),
+                Effect::Ask(question) => self.queue(id, Work::Ask(question)),
                 Effect::Reply { client, response } => self.respond(id, client, response),
                 Effect::JoinReply { join, reply } => self.send_join_reply(id, join, reply),
                 Effect::RosterChanged(roster) => {
@@ -209,7 +210,12 @@ impl World {
                 if let Err(violation) = self.checks.applied(id, applied.slot, state, process.application.objects()) {
                     self.violation.get_or_insert(violation);
                 }
-                self.loaded |= process.application.objects().iter().count() == MODULES.len();
+                self.loaded |= process.application.objects().iter().count() >= MODULES.len();
+                for notice in &applied.notices {
+                    if let Notice::Suspended { .. } = notice {
+                        self.faults.coverage.count(Kind::Suspension);
+                    }
+                }
                 self.input(id, Input::Applied(applied));
             }
             Done::Response(client, response) => self.respond(id, client, response),
@@ -232,9 +238,9 @@ impl World {
             let now = node.clock.time(self.now_us);
             let process = node.process.as_mut().expect("it leads");
             let mut effects = Vec::new();
-            for name in MODULES {
-                let (module, arguments) = (name.as_bytes().into(), [].as_slice().into());
-                process.replica.step(now, Input::Load { name: name.into(), module, arguments }, &mut effects);
+            for (nonce, name) in (1..).zip(MODULES) {
+                let input = Input::Operate { nonce, action: load(name, name) };
+                process.replica.step(now, input, &mut effects);
             }
             self.carry_out(id, effects);
         }

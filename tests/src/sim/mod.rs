@@ -18,9 +18,10 @@
 //! | `client.rs`        | clients: sessions, calls in flight, retries                       |
 //! | `wishes.rs`        | what a client does next                                           |
 //! | `questions.rs`     | queries, descriptions and views, asked of any replica             |
+//! | `operator.rs`      | what an operator does with objects, and that it happens once      |
 //! | `line.rs`          | a client's way to a replica                                       |
 //! | `callers.rs`       | clients on the network                                            |
-//! | `objects.rs`       | counter, register and lock, run natively                          |
+//! | `objects.rs`       | counter, register, lock and one that fails, run natively          |
 //! | `operation.rs`     | what clients ask of them                                          |
 //! | `checks.rs`        | what must hold whatever goes wrong                                |
 //! | `history.rs`       | what clients did and heard                                        |
@@ -41,6 +42,7 @@ pub mod network;
 pub mod node;
 pub mod objects;
 pub mod operation;
+pub mod operator;
 mod phases;
 mod questions;
 mod queue;

@@ -11,7 +11,7 @@ use concoord::wire::peer::Message;
 use concoord::wire::record::Record;
 use concoord::wire::value::Value;
 use concoord::wire::{Ballot, ClusterId, NodeId, Slot};
-use concoord_consensus::io::{Applied, ClientToken, Effect, LogPosition, Past, Query, Replayed};
+use concoord_consensus::io::{Applied, ClientToken, Effect, LogPosition, Past, Query, Question, Replayed};
 use concoord_consensus::{Application, Config, Policy, Replica, Timing};
 use concoord_node::disk::{MemoryDirectory, SimulatedDisk};
 use concoord_node::log::{self, Identity, Log, LogError, LogOptions, OpenError};
@@ -114,8 +114,8 @@ pub enum Work {
     Apply(Slot, Bytes, bool),
     /// Answer a query.
     Query(Query),
-    /// Describe an object.
-    Describe(ClientToken, u64, Option<String>),
+    /// Answer a question about objects.
+    Ask(Question),
     /// Make a snapshot.
     Snapshot(Checkpoint),
     /// Take one over.
@@ -357,8 +357,8 @@ impl Process {
                 let client = query.client;
                 Done::Response(client, self.application.query(query).expect("every object runs here"))
             }
-            Work::Describe(client, request, name) => {
-                Done::Response(client, self.application.describe(request, name.as_deref()))
+            Work::Ask(Question { client, request, ask }) => {
+                Done::Response(client, self.application.ask(request, &ask).expect("every object runs here"))
             }
             Work::Snapshot(checkpoint) => {
                 Done::Snapshot(checkpoint, self.application.snapshot().expect("every object runs here"))

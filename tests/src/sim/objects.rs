@@ -2,6 +2,7 @@
 //!
 //! The bytes of a module are the name of the object that it stands for: see [`MODULES`].
 
+mod fragile;
 mod lock;
 mod register;
 
@@ -10,22 +11,28 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use concoord::Object;
 use concoord::wire::abi::{Invocation, ObjectLimits, Outcome, Trigger};
+use concoord::wire::interface::{Interface, Method};
 use concoord::wire::{ObjectId, codec};
-use concoord_consensus::objects::{Accept, Fault, Objects};
+use concoord_consensus::objects::{Accept, Fault, Objects, Switches};
 use concoord_object_counter::Counter;
 
+pub use fragile::Fragile;
 pub use lock::{Grant, Lock};
 pub use register::Register;
 
-/// The objects of a cluster: each module's bytes are also its object's name. They are loaded in this order, so their
-/// ids are 1, 2 and 3.
-pub const MODULES: [&str; 3] = ["counter", "register", "lock"];
+/// The objects that a cluster begins with: each module's bytes are also its object's name. They are loaded in this order,
+/// so their ids are 1, 2, 3 and 4.
+pub const MODULES: [&str; 4] = ["counter", "register", "lock", "fragile"];
+/// A later version of the counter: the same state, and one more method.
+pub const COUNTER_2: &str = "counter-2";
 /// The id of the counter.
 pub const COUNTER: ObjectId = ObjectId(1);
 /// The id of the register map.
 pub const REGISTER: ObjectId = ObjectId(2);
 /// The id of the lock.
 pub const LOCK: ObjectId = ObjectId(3);
+/// The id of what fails now and then.
+pub const FRAGILE: ObjectId = ObjectId(4);
 
 /// One object.
 #[derive(Debug)]
@@ -36,6 +43,8 @@ pub enum Native {
     Register(Register),
     /// A try-lock.
     Lock(Lock),
+    /// What fails now and then where nobody waits.
+    Fragile(Fragile),
 }
 
 /// Runs one expression on whichever object it is.
@@ -45,6 +54,7 @@ macro_rules! with {
             Native::Counter($object) => $run,
             Native::Register($object) => $run,
             Native::Lock($object) => $run,
+            Native::Fragile($object) => $run,
         }
     };
 }
@@ -56,9 +66,11 @@ impl Native {
     /// [`Fault::Refused`] for any other module.
     pub fn load(module: &[u8]) -> Result<(Native, Bytes), Fault> {
         Ok(match module {
-            b"counter" => (Native::Counter(Counter::default()), interface::<Counter>()),
-            b"register" => (Native::Register(Register::default()), interface::<Register>()),
-            b"lock" => (Native::Lock(Lock::default()), interface::<Lock>()),
+            b"counter" => (Native::Counter(Counter::default()), encoded(&Counter::interface())),
+            b"counter-2" => (Native::Counter(Counter::default()), encoded(&counter_2())),
+            b"register" => (Native::Register(Register::default()), encoded(&Register::interface())),
+            b"lock" => (Native::Lock(Lock::default()), encoded(&Lock::interface())),
+            b"fragile" => (Native::Fragile(Fragile::default()), encoded(&Fragile::interface())),
             other => return Err(Fault::Refused(format!("no object is called {:?}", String::from_utf8_lossy(other)))),
         })
     }
@@ -78,6 +90,7 @@ impl Native {
             Native::Counter(object) => Counter::import(state).map(|imported| *object = imported),
             Native::Register(object) => Register::import(state).map(|imported| *object = imported),
             Native::Lock(object) => Lock::import(state).map(|imported| *object = imported),
+            Native::Fragile(object) => Fragile::import(state).map(|imported| *object = imported),
         }
         .map_err(Fault::Host)
     }
@@ -87,8 +100,16 @@ impl Native {
     }
 }
 
-fn interface<T: Object>() -> Bytes {
-    codec::to_bytes(&T::interface()).into()
+/// What [`COUNTER_2`] can do. Nobody calls the method that it has more.
+fn counter_2() -> Interface {
+    let mut interface = Counter::interface();
+    let more = interface.methods[0].clone();
+    interface.methods.push(Method { name: "increment_more".into(), ..more });
+    interface
+}
+
+fn encoded(interface: &Interface) -> Bytes {
+    codec::to_bytes(interface).into()
 }
 
 /// All objects of one replica.
@@ -115,6 +136,9 @@ impl Objects for Natives {
         if invocation.trigger == Trigger::Init {
             return Ok(Outcome::default());
         }
+        if let (Native::Fragile(fragile), Trigger::SessionClosed { .. }) = (&mut *native, invocation.trigger) {
+            return fragile.end(invocation.position).map(|()| Outcome::default()).map_err(Fault::Trapped);
+        }
         let before = native.export();
         let outcome = native.dispatch(invocation, arguments);
         if let Err(why) = accept(&outcome) {
@@ -126,6 +150,22 @@ impl Objects for Natives {
 
     fn query(&mut self, object: ObjectId, invocation: &Invocation<'_>, arguments: &[u8]) -> Result<Outcome, Fault> {
         Ok(self.object(object)?.dispatch(invocation, arguments))
+    }
+
+    fn upgrade(
+        &mut self,
+        object: ObjectId,
+        module: &[u8],
+        _: ObjectLimits,
+        switches: Switches<'_>,
+    ) -> Result<Bytes, Fault> {
+        let exported = self.object(object)?.export();
+        let (mut native, interface) = Native::load(module)?;
+        native.import(&exported).map_err(|fault| Fault::Refused(fault.to_string()))?;
+        if switches(&interface) {
+            self.objects.insert(object, native);
+        }
+        Ok(interface)
     }
 
     fn remove(&mut self, object: ObjectId) {

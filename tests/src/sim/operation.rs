@@ -1,15 +1,18 @@
 //! What clients ask of the simulated objects, and what these answer.
 
 use bytes::Bytes;
-use concoord::wire::abi::Answer;
+use concoord::wire::abi::{Answer, Rejection};
 use concoord::wire::codec::{self, FrameError};
 use concoord::wire::{ObjectId, codec::to_bytes};
 
 use super::checks::Violation;
-use super::objects::{COUNTER, Grant, LOCK, REGISTER};
+use super::objects::{COUNTER, FRAGILE, Grant, LOCK, REGISTER};
 
 /// How many registers clients use.
 pub const KEYS: u32 = 5;
+
+/// Stands for the answer that an object is suspended.
+pub const SUSPENDED: Answer = Answer::Rejected(Rejection::UnknownMethod);
 
 /// One operation on one of the objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,8 @@ pub enum Operation {
     },
     /// Lock: reads.
     Holder,
+    /// What fails now and then is touched, so that it is told of the session's end. It may be suspended.
+    Touch,
 }
 
 /// What an operation came to.
@@ -78,6 +83,7 @@ impl Operation {
             Operation::Increment | Operation::GetValue => COUNTER,
             Operation::Write { .. } | Operation::Read { .. } | Operation::CompareAndSet { .. } => REGISTER,
             Operation::Acquire { .. } | Operation::Release { .. } | Operation::Holder => LOCK,
+            Operation::Touch => FRAGILE,
         }
     }
 
@@ -108,6 +114,7 @@ impl Operation {
             Operation::Acquire { owner } => ("acquire", to_bytes(&owner)),
             Operation::Release { token } => ("release", to_bytes(&token)),
             Operation::Holder => ("holder", Vec::new()),
+            Operation::Touch => ("touch", Vec::new()),
         };
         (method.into(), arguments.into())
     }
@@ -117,6 +124,9 @@ impl Operation {
     /// # Errors
     /// [`Violation`] when the method did not return, or something else.
     pub fn outcome(&self, answer: &Answer) -> Result<Outcome, Violation> {
+        if (self, answer) == (&Operation::Touch, &SUSPENDED) {
+            return Ok(Outcome::Done);
+        }
         let Answer::Returned(bytes) = answer else {
             return Err(Violation::new(format!("{self:?} was answered with {answer:?}")));
         };
@@ -131,6 +141,7 @@ impl Operation {
             Operation::CompareAndSet { .. } | Operation::Release { .. } => Outcome::Whether(codec::from_bytes(bytes)?),
             Operation::Acquire { .. } => Outcome::Token(codec::from_bytes(bytes)?),
             Operation::Holder => Outcome::Holder(codec::from_bytes(bytes)?),
+            Operation::Touch => codec::from_bytes::<u64>(bytes).map(|_| Outcome::Done)?,
         })
     }
 }

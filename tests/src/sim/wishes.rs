@@ -10,6 +10,8 @@ const OTHER_PERCENT: u64 = 6;
 const QUERY_PERCENT: u64 = 30;
 /// Of 100 queries and descriptions, how many may be stale.
 const STALE_PERCENT: u64 = 25;
+/// Of 100 calls, how many touch what may be suspended.
+const TOUCH_PERCENT: u64 = 8;
 
 /// One thing to do.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +62,9 @@ impl Wishes {
                 _ => Operation::Read { key: key(chance) },
             };
             return Wish::Query(operation, consistency(chance));
+        }
+        if chance.percent(TOUCH_PERCENT) {
+            return Wish::Update(Operation::Touch);
         }
         Wish::Update(match chance.between(0, 9) {
             0..=3 => Operation::Increment,

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use concoord_wire::client::{AdministerError, CallError};
+use concoord_wire::objects::ObjectError;
 
 use crate::addresses::AddressError;
 use crate::error::{Tried, rounded, what_was_tried};
@@ -31,6 +32,9 @@ pub enum OperatorError {
     /// The leader does not change the membership so.
     #[error(transparent)]
     Refused(AdministerError),
+    /// The cluster does not do this with an object.
+    #[error(transparent)]
+    Object(ObjectError),
     /// The cluster gives no backup.
     #[error(transparent)]
     NoBackup(CallError),

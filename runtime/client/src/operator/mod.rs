@@ -1,4 +1,4 @@
-//! What operators ask of a cluster: to change its membership, and for a backup.
+//! What operators ask of a cluster: to change its membership and its objects, and for a backup.
 //!
 //! Each request goes over a connection of its own to one replica after another, until one does it or says why not. That
 //! is slower than [`crate::Client`] and does not matter: operators are rare, and what they want may take long.
@@ -8,11 +8,13 @@
 //! | `mod.rs`    | the requests, and whom they are asked             |
 //! | `line.rs`   | one connection, one answer at a time              |
 //! | `backup.rs` | the pieces of a backup                            |
+//! | `objects.rs` | what is done with objects, and how they are      |
 //! | `error.rs`  | why something was not done                        |
 
 mod backup;
 mod error;
 mod line;
+mod objects;
 
 use std::net::SocketAddr;
 use std::time::Duration;

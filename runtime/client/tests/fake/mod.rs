@@ -141,7 +141,12 @@ impl Cluster {
             Request::Describe { request, name, .. } => Response::Described { request, result: describe(name) },
             Request::Ping { request } => Response::Pong { request },
             // What operators want is scripted.
-            Request::Administer { .. } | Request::Backup { .. } => return None,
+            Request::Administer { .. }
+            | Request::Stage { .. }
+            | Request::Operate { .. }
+            | Request::Try { .. }
+            | Request::Objects { .. }
+            | Request::Backup { .. } => return None,
             Request::View { .. } | Request::KeepAlive { .. } | Request::CloseSession { .. } => return None,
         })
     }
@@ -170,7 +175,7 @@ impl Shared {
 fn describe(name: Option<String>) -> Result<Description, CallError> {
     match name.unwrap_or_else(|| "counter".into()) {
         name if name == "counter" => {
-            Ok(Description { object: ObjectId(1), name, interface: Bytes::new(), loaded: Slot(1) })
+            Ok(Description { object: ObjectId(1), name, interface: Bytes::new(), loaded: Slot(1), generation: 1 })
         }
         name => Err(CallError::UnknownObject { name, existing: vec!["counter".into()] }),
     }

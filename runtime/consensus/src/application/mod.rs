@@ -9,6 +9,8 @@
 //! | `mod.rs`      | the way of a batch, a query and a description                |
 //! | `sessions.rs` | exactly once: who called, what was replied, when silence ends |
 //! | `registry.rs` | which objects there are, and which loads failed              |
+//! | `operating.rs` | loads, upgrades, removals; inputs that nobody waits for     |
+//! | `operations.rs` | what operators did lately, for retries                     |
 //! | `outcomes.rs` | which wishes of an object are carried out                    |
 //! | `snapshot.rs` | the whole state as bytes, and back                           |
 //! | `digest.rs`   | seeds and the hash of the state                              |
@@ -16,13 +18,15 @@
 //! # What is recorded as a call's reply
 //!
 //! Everything that is a final answer to its id: what the method returned, a rejection, a trap, a broken ABI, and also an
-//! unknown object or method and the wrong kind. A retry gets the same, even when the object has come to exist since.
+//! unknown object or method, the wrong kind and a suspended object. A retry gets the same, even when the object has come to exist since.
 //! Not recorded are [`CallError::Busy`], [`CallError::SessionGone`] and [`CallError::Acknowledged`]: nothing was
 //! executed, and they leave no mark.
 //!
 //! **Invariants:** slots only rise; decided time and positions never fall; a call is executed at most once.
 
 mod digest;
+mod operating;
+mod operations;
 mod outcomes;
 mod registry;
 mod sessions;
@@ -30,8 +34,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use bytes::Bytes;
-use concoord_wire::abi::{Invocation, ObjectLimits, Trigger};
+use concoord_wire::abi::{Invocation, Trigger};
 use concoord_wire::client::{CallError, Response};
 use concoord_wire::codec::{self, FrameError};
 use concoord_wire::interface::MethodKind;
@@ -39,13 +42,14 @@ use concoord_wire::value::{BatchRef, CommandRef};
 use concoord_wire::{CallId, ClusterId, ObjectId, Position, SessionId, Slot, Timestamp};
 
 use self::digest::{Digest, mix};
-use self::registry::{Object, Registry};
+use self::operations::Operations;
+use self::registry::Registry;
 use self::sessions::{Admission, CallResult, Sessions};
-use crate::io::{Applied, Completed, Query};
+use crate::io::{Applied, Ask, Completed, Notice, Query};
 use crate::mutated;
 use crate::objects::{Fault, Objects};
 
-pub use self::registry::LoadFailure;
+pub use self::registry::module_hash;
 pub use self::snapshot::RestoreError;
 
 const SECOND_US: u64 = 1_000_000;
@@ -57,6 +61,7 @@ pub struct Application<O> {
     objects: O,
     sessions: Sessions,
     registry: Registry,
+    operations: Operations,
     position: Position,
     now: Timestamp,
     applied: Slot,
@@ -95,6 +100,7 @@ impl<O: Objects> Application<O> {
             objects,
             sessions: Sessions::default(),
             registry: Registry::default(),
+            operations: Operations::default(),
             position: Position::default(),
             now: Timestamp::default(),
             applied: Slot::ZERO,
@@ -113,11 +119,12 @@ impl<O: Objects> Application<O> {
         let batch: BatchRef<'_> = codec::from_bytes(batch).map_err(|why| HostFault::Batch { slot, why })?;
         self.advance_time(batch.stamp);
         let room = if replies { batch.commands.len() } else { 0 };
-        let mut applied = Applied { slot, stamp: self.now, replies: Vec::with_capacity(room), loaded: Vec::new() };
+        let mut applied = Applied { slot, stamp: self.now, replies: Vec::with_capacity(room), notices: Vec::new() };
         for (index, command) in (0..).zip(&batch.commands) {
-            let completed = self.execute(SessionId { slot, index }, command, replies, &mut applied.loaded)?;
+            let completed = self.execute(SessionId { slot, index }, command, replies, &mut applied.notices)?;
             applied.replies.extend(completed);
         }
+        self.tell_ended(batch.commands.len(), &mut applied.notices)?;
         self.applied = slot;
         Ok(applied)
     }
@@ -132,9 +139,18 @@ impl<O: Objects> Application<O> {
         Ok(Response::Queried { request, result })
     }
 
-    /// Describes the object of this name, or the first one.
-    pub fn describe(&mut self, request: u64, name: Option<&str>) -> Response {
-        Response::Described { request, result: self.registry.describe(name) }
+    /// Answers a question; nothing changes.
+    ///
+    /// # Errors
+    /// [`HostFault::Object`] when this host can't run an object.
+    pub fn ask(&mut self, request: u64, ask: &Ask) -> Result<Response, HostFault> {
+        Ok(match ask {
+            Ask::Describe { name } => Response::Described { request, result: self.registry.describe(name.as_deref()) },
+            Ask::Objects { name } => Response::Objects { request, result: self.registry.list(name.as_deref()) },
+            Ask::Try { object, module, limits } => {
+                Response::Operated { request, result: self.dry_run(*object, module, *limits)? }
+            }
+        })
     }
 
     /// Whose state this is.
@@ -160,7 +176,7 @@ impl<O: Objects> Application<O> {
     /// A hash over everything that decided batches have come to: equal on replicas that agree, for checkers.
     pub fn state_hash(&mut self) -> u64 {
         let digest = Digest::new().with(&(self.cluster, self.position, self.now, self.applied));
-        let mut digest = self.registry.digest(self.sessions.digest(digest));
+        let mut digest = self.operations.digest(self.registry.digest(self.sessions.digest(digest)));
         for id in self.registry.ids() {
             digest = digest.with(&self.objects.state_hash(id));
         }
@@ -170,11 +186,6 @@ impl<O: Objects> Application<O> {
     /// Whoever runs the objects.
     pub fn objects(&self) -> &O {
         &self.objects
-    }
-
-    /// The loads that failed lately, oldest first.
-    pub fn load_failures(&self) -> impl Iterator<Item = &LoadFailure> {
-        self.registry.failures()
     }
 
     /// Time never falls. In each new second, sessions that were silent for too long are closed, before the commands
@@ -192,7 +203,7 @@ impl<O: Objects> Application<O> {
         at: SessionId,
         command: &CommandRef<'_>,
         reply: bool,
-        loaded: &mut Vec<(String, Result<ObjectId, String>)>,
+        notices: &mut Vec<Notice>,
     ) -> Result<Option<Completed>, HostFault> {
         match *command {
             CommandRef::OpenSession { nonce } => {
@@ -211,12 +222,9 @@ impl<O: Objects> Application<O> {
                 let result = self.call_once(call, floor, object, method, arguments, reply)?;
                 Ok(result.map(|result| Completed::Call { call, result }))
             }
-            CommandRef::Load { name, module, arguments } => {
-                if !self.registry.is_taken(name) {
-                    let result = self.load(at.slot, name, module, arguments)?;
-                    loaded.push((name.into(), result));
-                }
-                Ok(None)
+            CommandRef::Operate { nonce, ref action } => {
+                let result = self.operate_once(at.slot, nonce, action, notices)?;
+                Ok(reply.then_some(Completed::Operated { nonce, result }))
             }
         }
     }
@@ -236,14 +244,18 @@ impl<O: Objects> Application<O> {
             Admission::Replied(result) => return Ok(reply.then(|| result.clone())),
             Admission::Refused(error) => return Ok(reply.then_some(Err(error))),
         }
-        let result = self.run_call(call, object, method, arguments)?;
+        let (result, ran) = match self.registry.resolve(object, method, MethodKind::Update) {
+            Ok(_) => (self.run_call(call, object, method, arguments)?, Some(object)),
+            Err(error) => (Err(error), None),
+        };
         let replied = reply.then(|| result.clone());
         if reply || !mutated!(RepliesOfLeaderOnly) {
-            self.sessions.record(call, result);
+            self.sessions.record(call, ran, result);
         }
         Ok(replied)
     }
 
+    /// Runs an update that its object has.
     fn run_call(
         &mut self,
         call: CallId,
@@ -251,10 +263,6 @@ impl<O: Objects> Application<O> {
         method: &str,
         arguments: &[u8],
     ) -> Result<CallResult, HostFault> {
-        let entry = match self.registry.resolve(object, method, MethodKind::Update) {
-            Ok(entry) => entry,
-            Err(error) => return Ok(Err(error)),
-        };
         self.position = self.position.next();
         let invocation = Invocation {
             position: self.position,
@@ -266,7 +274,7 @@ impl<O: Objects> Application<O> {
         };
         match self.objects.invoke(object, &invocation, arguments, outcomes::accept_call) {
             Ok(outcome) => Ok(Ok(outcomes::answer(outcome))),
-            Err(fault) => faulted(&entry.name, method, self.applied, fault).map(Err),
+            Err(fault) => faulted(self.registry.name(object), method, self.applied, fault).map(Err),
         }
     }
 
@@ -290,73 +298,6 @@ impl<O: Objects> Application<O> {
         match outcome {
             Ok(outcome) => Ok(Ok(outcomes::answer(outcome))),
             Err(fault) => faulted(&entry.name, method, self.applied, fault).map(Err),
-        }
-    }
-
-    /// Loads an object under a name that is free.
-    fn load(
-        &mut self,
-        slot: Slot,
-        name: &str,
-        module: &[u8],
-        arguments: &[u8],
-    ) -> Result<Result<ObjectId, String>, HostFault> {
-        match self.try_load(slot, name, module, arguments) {
-            Ok(id) => Ok(Ok(id)),
-            Err(LoadError::Refused(why)) => Ok(Err(self.registry.fail(slot, name, why))),
-            Err(LoadError::Host(why)) => Err(HostFault::Object { object: name.into(), applied: self.applied, why }),
-        }
-    }
-
-    fn try_load(&mut self, slot: Slot, name: &str, module: &[u8], arguments: &[u8]) -> Result<ObjectId, LoadError> {
-        let id = self.registry.admit(name, module).map_err(LoadError::Refused)?;
-        let interface = self.objects.load(id, module, ObjectLimits::default())?;
-        let started = self.start(id, &interface, arguments);
-        match started {
-            Ok(methods) => {
-                let module = self.registry.module(module);
-                self.registry.insert(id, Object { name: name.into(), loaded: slot, module, interface, methods });
-            }
-            Err(error) => {
-                self.objects.remove(id);
-                return Err(error);
-            }
-        }
-        Ok(id)
-    }
-
-    /// Gives a loaded object its first input.
-    fn start(&mut self, id: ObjectId, interface: &Bytes, arguments: &[u8]) -> Result<registry::Methods, LoadError> {
-        let methods = registry::methods(interface).map_err(|error| LoadError::Refused(error.to_string()))?;
-        self.position = self.position.next();
-        let invocation = Invocation {
-            position: self.position,
-            now: self.now,
-            seed: seed(self.cluster, id, self.position, Seed::Input),
-            call: None,
-            caller: None,
-            trigger: Trigger::Init,
-        };
-        self.objects.invoke(id, &invocation, arguments, outcomes::accept_init)?;
-        Ok(methods)
-    }
-}
-
-/// Why an object was not loaded.
-enum LoadError {
-    /// The same on every replica.
-    Refused(String),
-    /// On this host only.
-    Host(String),
-}
-
-impl From<Fault> for LoadError {
-    fn from(fault: Fault) -> LoadError {
-        match fault {
-            Fault::Refused(why) | Fault::Misbehaved(why) => LoadError::Refused(why),
-            Fault::Trapped(why) => LoadError::Refused(format!("the constructor trapped: {why}")),
-            Fault::Limit(reached) => LoadError::Refused(format!("the constructor: {reached}")),
-            Fault::Host(why) => LoadError::Host(why),
         }
     }
 }

@@ -27,6 +27,15 @@ pub(super) fn accept_init(outcome: &Outcome) -> Result<(), String> {
     }
 }
 
+/// For an input that nobody waits for.
+pub(super) fn accept_told(outcome: &Outcome) -> Result<(), String> {
+    accept_effects(outcome)?;
+    match outcome.reply {
+        Reply::None => Ok(()),
+        Reply::Now(_) | Reply::Parked => Err("it gave a reply, but nobody waits".into()),
+    }
+}
+
 /// The answer of an outcome that [`accept_call`] accepted.
 pub(super) fn answer(outcome: Outcome) -> Answer {
     match outcome.reply {

@@ -1,20 +1,23 @@
-//! Which objects there are: names, interfaces, and the loads that failed.
+//! Which objects there are: names, modules, interfaces, what became of them, and the loads that failed.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use concoord_wire::abi::ObjectLimits;
 use concoord_wire::client::{CallError, Description};
 use concoord_wire::interface::{Interface, InterfaceError, MethodKind};
 use concoord_wire::limits::{MODULE_BYTES_MAX, NAME_BYTES_MAX};
-use concoord_wire::{ObjectId, Slot};
+use concoord_wire::objects::{LoadFailure, ObjectError, ObjectList, ObjectState};
+use concoord_wire::{ModuleHash, ObjectId, SessionId, Slot};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::digest::Digest;
 use super::snapshot::{Reader, RestoreError, Writer};
-use crate::limits::{LOAD_FAILURE_BYTES_MAX, LOAD_FAILURES_KEPT_MAX, NAMES_LISTED_MAX, OBJECTS_MAX};
-
-/// The methods of an object by name.
-pub(super) type Methods = BTreeMap<String, MethodKind>;
+use crate::limits::{
+    LOAD_FAILURE_BYTES_MAX, LOAD_FAILURES_KEPT_MAX, NAMES_LISTED_MAX, OBJECTS_MAX, SESSIONS_MAX, SUSPENSION_BYTES_MAX,
+    VERSIONS_KEPT_MAX,
+};
 
 /// All objects of the cluster.
 #[derive(Debug, Default)]
@@ -25,41 +28,81 @@ pub(super) struct Registry {
     failures: VecDeque<LoadFailure>,
 }
 
-/// One object as calls find it.
+/// One object as calls and operators find it.
 #[derive(Debug)]
 pub(super) struct Object {
     pub(super) name: String,
+    pub(super) history: History,
+    pub(super) version: Version,
+    /// What a rollback goes back to.
+    pub(super) previous: Option<Version>,
+    pub(super) described: Described,
+}
+
+/// What became of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct History {
     pub(super) loaded: Slot,
+    /// 1 when it was loaded, one more with each other version.
+    pub(super) generation: u64,
+    /// Slot of the last other version, or else of the load.
+    pub(super) changed: Slot,
+    /// The modules that it ever had, each once, oldest first: the newest [`VERSIONS_KEPT_MAX`].
+    pub(super) versions: VecDeque<ModuleHash>,
+    /// Why it is suspended.
+    pub(super) suspended: Option<String>,
+    /// The sessions whose end it is to be told of when it goes on. While it is suspended nobody calls it, so these are
+    /// no more than were open when that began.
+    pub(super) untold: Vec<SessionId>,
+}
+
+/// What an object runs, and within which limits.
+#[derive(Clone, Debug)]
+pub(super) struct Version {
     pub(super) module: Module,
-    pub(super) interface: Bytes,
-    pub(super) methods: Methods,
+    pub(super) limits: ObjectLimits,
 }
 
 /// A module as it was loaded. Objects of the same module share its bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Module {
     bytes: Bytes,
-    /// What stands for the bytes in the hash of the state.
-    digest: u64,
+    hash: ModuleHash,
+}
+
+/// What an object says of itself.
+#[derive(Debug)]
+pub(super) struct Described {
+    /// All of it, encoded.
+    pub(super) interface: Bytes,
+    name: String,
+    version: String,
+    methods: BTreeMap<String, MethodKind>,
 }
 
 /// An object of a snapshot, to be restored.
 pub(super) struct Entry {
     pub(super) id: ObjectId,
     pub(super) name: String,
-    pub(super) loaded: Slot,
-    pub(super) module: Module,
+    pub(super) history: History,
+    pub(super) version: Version,
+    pub(super) previous: Option<Version>,
 }
 
-/// A load that failed. The newest [`LOAD_FAILURES_KEPT_MAX`] are kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LoadFailure {
-    /// Slot of the load.
-    pub slot: Slot,
-    /// The name it was to have.
-    pub name: String,
-    /// Why there is no such object, cut at [`LOAD_FAILURE_BYTES_MAX`].
-    pub why: String,
+/// An object in a snapshot; modules are numbered.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    id: ObjectId,
+    name: String,
+    history: History,
+    version: (usize, ObjectLimits),
+    previous: Option<(usize, ObjectLimits)>,
+}
+
+/// The hash of a module, by which versions are told apart.
+#[must_use]
+pub fn module_hash(module: &[u8]) -> ModuleHash {
+    ModuleHash(Sha256::digest(module).into())
 }
 
 impl Module {
@@ -68,39 +111,134 @@ impl Module {
     }
 
     fn new(bytes: &[u8]) -> Module {
-        let bytes = Bytes::copy_from_slice(bytes);
-        Module { digest: Digest::new().with(&bytes).finish(), bytes }
+        Module { hash: module_hash(bytes), bytes: Bytes::copy_from_slice(bytes) }
+    }
+}
+
+impl History {
+    pub(super) fn begin(slot: Slot, version: &Version) -> History {
+        History {
+            loaded: slot,
+            generation: 1,
+            changed: slot,
+            versions: [version.module.hash].into(),
+            suspended: None,
+            untold: Vec::new(),
+        }
     }
 
-    fn is(&self, other: &Module) -> bool {
-        self.digest == other.digest && self.bytes == other.bytes
+    /// Another version took over.
+    fn go_on(&mut self, slot: Slot, version: &Version) {
+        self.generation += 1;
+        self.changed = slot;
+        if !self.versions.contains(&version.module.hash) {
+            if self.versions.len() == VERSIONS_KEPT_MAX {
+                self.versions.pop_front();
+            }
+            self.versions.push_back(version.module.hash);
+        }
+    }
+
+    /// It runs again: gives the sessions whose end it is to be told of.
+    pub(super) fn resume(&mut self) -> Vec<SessionId> {
+        self.suspended = None;
+        std::mem::take(&mut self.untold)
+    }
+}
+
+impl Described {
+    /// Reads an encoded interface.
+    ///
+    /// # Errors
+    /// As [`Interface::decode`].
+    pub(super) fn read(interface: Bytes) -> Result<Described, InterfaceError> {
+        let Interface { name, version, methods, .. } = Interface::decode(&interface)?;
+        let methods = methods.into_iter().map(|method| (method.name, method.kind)).collect();
+        let (name, version) = (cut(name, NAME_BYTES_MAX), cut(version, NAME_BYTES_MAX));
+        Ok(Described { interface, name, version, methods })
+    }
+}
+
+impl Object {
+    /// Another version takes over.
+    pub(super) fn go_on(&mut self, slot: Slot, version: Version, described: Described) {
+        self.history.go_on(slot, &version);
+        self.previous = Some(std::mem::replace(&mut self.version, version));
+        self.described = described;
+    }
+
+    /// It trapped where nobody waited.
+    pub(super) fn suspend(&mut self, why: String) -> String {
+        let why = cut(why, SUSPENSION_BYTES_MAX);
+        self.history.suspended = Some(why.clone());
+        why
+    }
+
+    fn state(&self, id: ObjectId, with_versions: bool) -> ObjectState {
+        let Object { name, history, version, previous, described } = self;
+        ObjectState {
+            object: id,
+            name: name.clone(),
+            interface_name: described.name.clone(),
+            interface_version: described.version.clone(),
+            module: version.module.hash,
+            module_bytes: version.module.bytes.len() as u64,
+            generation: history.generation,
+            loaded: history.loaded,
+            changed: history.changed,
+            limits: version.limits,
+            suspended: history.suspended.clone(),
+            previous: previous.as_ref().map(|previous| previous.module.hash),
+            versions: if with_versions { history.versions.iter().copied().collect() } else { Vec::new() },
+        }
     }
 }
 
 impl Registry {
-    /// Whether an object has this name.
-    pub(super) fn is_taken(&self, name: &str) -> bool {
-        self.ids.contains_key(name)
-    }
-
     /// The id for a new object of this name.
     ///
     /// # Errors
-    /// What is wrong with the name or size, or that there are [`OBJECTS_MAX`] objects.
-    pub(super) fn admit(&self, name: &str, module: &[u8]) -> Result<ObjectId, String> {
-        if name.is_empty() {
-            return Err("an object needs a name".into());
+    /// That the name is taken, what is wrong with it or with the module's size, or that there are [`OBJECTS_MAX`] objects.
+    pub(super) fn admit(&self, name: &str, module: &[u8]) -> Result<ObjectId, ObjectError> {
+        if let Some(&object) = self.ids.get(name) {
+            return Err(ObjectError::NameTaken { name: name.into(), object });
         }
-        within("a name of", name.len(), "bytes", NAME_BYTES_MAX)?;
-        within("a module of", module.len(), "bytes", MODULE_BYTES_MAX)?;
-        within("this would make", self.objects.len() + 1, "objects", OBJECTS_MAX)?;
+        if name.is_empty() {
+            return Err(ObjectError::Refused { why: "an object needs a name".into() });
+        }
+        within("a name of", name.len(), NAME_BYTES_MAX)?;
+        admit_module(module)?;
+        if self.objects.len() >= OBJECTS_MAX {
+            return Err(ObjectError::TooMany { limit: OBJECTS_MAX as u64 });
+        }
         Ok(ObjectId(self.last.0 + 1))
     }
 
     /// The module of these bytes, that of another object if it has the same.
     pub(super) fn module(&self, bytes: &[u8]) -> Module {
-        let same = self.objects.values().map(|object| &object.module).find(|module| module.bytes == bytes);
-        same.cloned().unwrap_or_else(|| Module::new(bytes))
+        let versions = self.objects.values().flat_map(|object| [Some(&object.version), object.previous.as_ref()]);
+        let mut modules = versions.flatten().map(|version| &version.module);
+        modules.find(|module| module.bytes == bytes).cloned().unwrap_or_else(|| Module::new(bytes))
+    }
+
+    /// The object of this id.
+    ///
+    /// # Errors
+    /// [`CallError::UnknownObject`], naming what there is.
+    pub(super) fn object(&self, id: ObjectId) -> Result<&Object, CallError> {
+        self.objects.get(&id).ok_or_else(|| self.unknown(format!("#{id}")))
+    }
+
+    /// The same, to be changed.
+    pub(super) fn object_mut(&mut self, id: ObjectId) -> Option<&mut Object> {
+        self.objects.get_mut(&id)
+    }
+
+    /// Takes an object out; its id is never given again.
+    pub(super) fn remove(&mut self, id: ObjectId) -> Option<Object> {
+        let object = self.objects.remove(&id)?;
+        self.ids.remove(&object.name);
+        Some(object)
     }
 
     /// Enters a loaded object.
@@ -115,33 +253,27 @@ impl Registry {
         self.objects.insert(id, object);
     }
 
-    /// Keeps a failed load for operators to see; gives the reason as it is kept.
-    pub(super) fn fail(&mut self, slot: Slot, name: &str, mut why: String) -> String {
-        why.truncate(why.floor_char_boundary(LOAD_FAILURE_BYTES_MAX));
-        let mut name = name.to_owned();
-        name.truncate(name.floor_char_boundary(NAME_BYTES_MAX));
-        self.failures.push_back(LoadFailure { slot, name, why: why.clone() });
+    /// Keeps a failed load for operators to see.
+    pub(super) fn fail(&mut self, slot: Slot, name: &str, why: String) {
+        let (name, why) = (cut(name.to_owned(), NAME_BYTES_MAX), cut(why, LOAD_FAILURE_BYTES_MAX));
+        self.failures.push_back(LoadFailure { slot, name, why });
         while self.failures.len() > LOAD_FAILURES_KEPT_MAX {
             self.failures.pop_front();
         }
-        why
-    }
-
-    /// Oldest first.
-    pub(super) fn failures(&self) -> impl Iterator<Item = &LoadFailure> {
-        self.failures.iter()
     }
 
     /// The object that runs `method` as `kind`.
     ///
     /// # Errors
-    /// [`CallError::UnknownObject`], [`CallError::UnknownMethod`] or [`CallError::WrongKind`], naming what there is.
+    /// [`CallError::UnknownObject`], [`CallError::UnknownMethod`] or [`CallError::WrongKind`], naming what there is;
+    /// [`CallError::Suspended`].
     pub(super) fn resolve(&self, id: ObjectId, method: &str, kind: MethodKind) -> Result<&Object, CallError> {
-        let Some(object) = self.objects.get(&id) else {
-            return Err(self.unknown(format!("#{id}")));
-        };
-        match object.methods.get(method) {
-            Some(&actual) if actual == kind => Ok(object),
+        let object = self.object(id)?;
+        match object.described.methods.get(method) {
+            Some(&actual) if actual == kind => match &object.history.suspended {
+                None => Ok(object),
+                Some(why) => Err(CallError::Suspended { object: object.name.clone(), why: why.clone() }),
+            },
             Some(&actual) => Err(CallError::WrongKind {
                 object: object.name.clone(),
                 method: method.into(),
@@ -150,7 +282,7 @@ impl Registry {
             None => Err(CallError::UnknownMethod {
                 object: object.name.clone(),
                 method: method.into(),
-                existing: listed(object.methods.keys()),
+                existing: listed(object.described.methods.keys()),
             }),
         }
     }
@@ -169,9 +301,23 @@ impl Registry {
         Ok(Description {
             object: *found,
             name: object.name.clone(),
-            interface: object.interface.clone(),
-            loaded: object.loaded,
+            interface: object.described.interface.clone(),
+            loaded: object.history.loaded,
+            generation: object.history.generation,
         })
+    }
+
+    /// All objects, or the one of this name.
+    ///
+    /// # Errors
+    /// [`CallError::UnknownObject`].
+    pub(super) fn list(&self, name: Option<&str>) -> Result<ObjectList, CallError> {
+        let Some(name) = name else {
+            let objects = self.objects.iter().map(|(id, object)| object.state(*id, false)).collect();
+            return Ok(ObjectList { last: self.last, objects, failures: self.failures.iter().cloned().collect() });
+        };
+        let id = self.ids.get(name).ok_or_else(|| self.unknown(name.into()))?;
+        Ok(ObjectList { last: self.last, objects: vec![self.objects[id].state(*id, true)], failures: Vec::new() })
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = ObjectId> {
@@ -185,24 +331,25 @@ impl Registry {
 
     /// The digest with all of this behind it.
     pub(super) fn digest(&self, mut digest: Digest) -> Digest {
+        let runs = |version: &Version| (version.module.hash, version.limits);
         for (id, object) in &self.objects {
-            let Object { name, loaded, module, interface, methods: _ } = object;
-            digest = digest.with(&(id, name, loaded, module.digest, interface));
+            let Object { name, history, version, previous, described } = object;
+            digest = digest
+                .with(&(id, name, history, runs(version), previous.as_ref().map(runs)))
+                .with(&described.interface);
         }
         digest.with(&self.last).with(&self.failures)
     }
 
-    /// Writes everything but the states of the objects: the last id, the failures, each module once, and for each object
-    /// its id, name, slot and the number of its module. Interfaces follow from the modules.
+    /// Writes everything but the states of the objects: the last id, the failures, each module once, and each object
+    /// with the numbers of its modules. Interfaces follow from the modules.
     pub(super) fn write(&self, to: &mut Writer) {
         let mut modules: Vec<&Module> = Vec::new();
         let mut entries = Vec::with_capacity(self.objects.len());
-        for (id, Object { name, loaded, module, .. }) in &self.objects {
-            let number = modules.iter().position(|known| known.is(module)).unwrap_or_else(|| {
-                modules.push(module);
-                modules.len() - 1
-            });
-            entries.push((id, name, loaded, number));
+        for (id, Object { name, history, version, previous, .. }) in &self.objects {
+            let version = number(&mut modules, version);
+            let previous = previous.as_ref().map(|previous| number(&mut modules, previous));
+            entries.push(Written { id: *id, name: name.clone(), history: history.clone(), version, previous });
         }
         to.put(&self.last);
         to.put(&self.failures);
@@ -219,7 +366,7 @@ impl Registry {
         let last = from.take("the last object id")?;
         let failures: VecDeque<LoadFailure> = from.take("the failed loads")?;
         from.within("failed loads", failures.len(), LOAD_FAILURES_KEPT_MAX)?;
-        let count = from.count("modules", OBJECTS_MAX)?;
+        let count = from.count("modules", 2 * OBJECTS_MAX)?;
         let mut modules = Vec::new();
         for _ in 0..count {
             let module: &[u8] = from.take("a module")?;
@@ -229,14 +376,20 @@ impl Registry {
         let count = from.count("objects", OBJECTS_MAX)?;
         let (mut entries, mut before) = (Vec::new(), ObjectId::default());
         for _ in 0..count {
-            let (id, name, loaded, number): (ObjectId, String, Slot, usize) = from.take("an object")?;
+            let Written { id, name, history, version, previous } = from.take("an object")?;
             from.within("bytes of a name", name.len(), NAME_BYTES_MAX)?;
-            let module = modules.get(number).ok_or_else(|| from.damaged("an object without a module"))?.clone();
+            from.within("versions of an object", history.versions.len(), VERSIONS_KEPT_MAX)?;
+            from.within("ends of sessions that an object was not told of", history.untold.len(), SESSIONS_MAX)?;
+            let runs = |(number, limits): (usize, ObjectLimits)| match modules.get(number) {
+                Some(module) => Ok(Version { module: module.clone(), limits }),
+                None => Err(from.damaged("an object without a module")),
+            };
+            let (version, previous) = (runs(version)?, previous.map(runs).transpose()?);
             if id <= before || id > last {
                 return Err(from.damaged("object ids that do not rise"));
             }
             before = id;
-            entries.push(Entry { id, name, loaded, module });
+            entries.push(Entry { id, name, history, version, previous });
         }
         Ok((Registry { last, failures, ..Registry::default() }, entries))
     }
@@ -265,13 +418,14 @@ impl Registry {
     }
 }
 
-/// The methods of an encoded interface.
-///
-/// # Errors
-/// As [`Interface::decode`].
-pub(super) fn methods(interface: &[u8]) -> Result<Methods, InterfaceError> {
-    let interface = Interface::decode(interface)?;
-    Ok(interface.methods.into_iter().map(|method| (method.name, method.kind)).collect())
+/// The number of a version's module among those that are written, and its limits.
+fn number<'a>(modules: &mut Vec<&'a Module>, version: &'a Version) -> (usize, ObjectLimits) {
+    let known = modules.iter().position(|known| known.hash == version.module.hash);
+    let number = known.unwrap_or_else(|| {
+        modules.push(&version.module);
+        modules.len() - 1
+    });
+    (number, version.limits)
 }
 
 /// The first [`NAMES_LISTED_MAX`] names, and how many more there are.
@@ -284,6 +438,22 @@ fn listed<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> Vec<String> {
     listed
 }
 
-fn within(what: &str, size: usize, unit: &str, limit: usize) -> Result<(), String> {
-    if size <= limit { Ok(()) } else { Err(format!("{what} {size} {unit}, but at most {limit} are accepted")) }
+/// Whether a module may be so large.
+///
+/// # Errors
+/// Both numbers.
+pub(super) fn admit_module(module: &[u8]) -> Result<(), ObjectError> {
+    within("a module of", module.len(), MODULE_BYTES_MAX)
+}
+
+fn within(what: &str, size: usize, limit: usize) -> Result<(), ObjectError> {
+    if size <= limit {
+        return Ok(());
+    }
+    Err(ObjectError::Refused { why: format!("{what} {size} bytes, but at most {limit} are accepted") })
+}
+
+fn cut(mut text: String, bytes_max: usize) -> String {
+    text.truncate(text.floor_char_boundary(bytes_max));
+    text
 }

@@ -4,14 +4,16 @@
 //! sequence is executed only when it is above the floor and not in the table, and it enters the table in the same
 //! slot. Below the floor nothing is kept, because nothing there is ever executed again.
 //!
+//! The objects that a session called are told when it ends: each pair waits in `ended` until its turn comes.
+//!
 //! **Invariants:** a floor never falls; no kept reply is at or below its session's floor; `by_nonce` and `by_due` hold
 //! each open session exactly once; `reply_bytes` is the sum over all sessions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use concoord_wire::abi::Answer;
 use concoord_wire::client::CallError;
-use concoord_wire::{CallId, SessionId, Timestamp};
+use concoord_wire::{CallId, ObjectId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
@@ -32,6 +34,8 @@ pub(super) struct Sessions {
     by_nonce: BTreeMap<u128, SessionId>,
     by_due: BTreeSet<(Timestamp, SessionId)>,
     reply_bytes: usize,
+    /// Objects that are to be told of the end of a session which called them.
+    ended: VecDeque<(ObjectId, SessionId)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,6 +48,8 @@ struct Session {
     due: Timestamp,
     floor: u64,
     replies: BTreeMap<u64, CallResult>,
+    /// The objects that it called, as far as they are still there.
+    called: BTreeSet<ObjectId>,
     /// Encoded bytes of `replies`.
     #[serde(skip)]
     reply_bytes: usize,
@@ -72,7 +78,8 @@ impl Sessions {
         }
         within("the table of open sessions", self.open.len(), SESSIONS_MAX)?;
         let due = end_of_silence(now);
-        let session = Session { nonce, heard: now, due, floor: 0, replies: BTreeMap::new(), reply_bytes: 0 };
+        let (replies, called) = (BTreeMap::new(), BTreeSet::new());
+        let session = Session { nonce, heard: now, due, floor: 0, replies, called, reply_bytes: 0 };
         self.open.insert(id, session);
         self.by_nonce.insert(nonce, id);
         self.by_due.insert((due, id));
@@ -95,7 +102,24 @@ impl Sessions {
             self.by_nonce.remove(&session.nonce);
             self.by_due.remove(&(session.due, id));
             self.reply_bytes -= session.reply_bytes;
+            self.ended.extend(session.called.into_iter().map(|object| (object, id)));
         }
+    }
+
+    /// The next object that is to be told of the end of a session.
+    pub(super) fn next_ended(&mut self) -> Option<(ObjectId, SessionId)> {
+        self.ended.pop_front()
+    }
+
+    /// An object is to be told of these ends after all.
+    pub(super) fn tell_again(&mut self, object: ObjectId, sessions: Vec<SessionId>) {
+        self.ended.extend(sessions.into_iter().map(|session| (object, session)));
+    }
+
+    /// An object is gone: it is told of nothing.
+    pub(super) fn forget_object(&mut self, object: ObjectId) {
+        self.ended.retain(|(of, _)| *of != object);
+        self.open.values_mut().for_each(|session| _ = session.called.remove(&object));
     }
 
     /// Says whether `call` is executed. `floor` is what its client acknowledges; the session's floor rises to it.
@@ -131,13 +155,14 @@ impl Sessions {
         }
     }
 
-    /// Keeps what an admitted call came to.
+    /// Keeps what an admitted call came to. `ran` is the object that it ran on.
     ///
     /// # Panics
     /// When the call was not admitted as [`Admission::Execute`], or is recorded twice: it would be executed twice.
-    pub(super) fn record(&mut self, call: CallId, result: CallResult) {
+    pub(super) fn record(&mut self, call: CallId, ran: Option<ObjectId>, result: CallResult) {
         let session = self.open.get_mut(&call.session).expect("an admitted call has an open session");
         assert!(call.sequence > session.floor, "call {call} was executed below the floor {}", session.floor);
+        session.called.extend(ran);
         let bytes = encoded_bytes(&result);
         session.reply_bytes += bytes;
         self.reply_bytes += bytes;
@@ -179,6 +204,7 @@ impl Sessions {
     /// Writes all of this. The indices and byte counts follow from the sessions, so they stay out.
     pub(super) fn write(&self, to: &mut Writer) {
         to.put(&self.open);
+        to.put(&self.ended);
     }
 
     /// Reads what [`Sessions::write`] wrote.
@@ -204,12 +230,13 @@ impl Sessions {
                 return Err(from.damaged("a session that is open twice"));
             }
         }
+        sessions.ended = from.take("the ends of sessions")?;
         Ok(sessions)
     }
 
     /// The digest with all of this behind it. The indices follow from the sessions, so they stay out.
     pub(super) fn digest(&self, digest: Digest) -> Digest {
-        digest.with(&self.open)
+        digest.with(&self.open).with(&self.ended)
     }
 }
 
@@ -266,7 +293,7 @@ mod tests {
 
     fn execute(sessions: &mut Sessions, call: CallId, bytes: usize) {
         assert_eq!(sessions.admit(call, 0, Timestamp(0)), Admission::Execute);
-        sessions.record(call, answer(bytes));
+        sessions.record(call, None, answer(bytes));
     }
 
     #[test]

@@ -15,18 +15,18 @@
 //! What is read is bounded while it is read: a count or a length is compared with its limit, or with what is there,
 //! before memory is taken for it.
 
-use concoord_wire::abi::ObjectLimits;
 use concoord_wire::{ClusterId, Position, Slot, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::registry::{self, Entry, Object, Registry};
+use super::operations::Operations;
+use super::registry::{Described, Entry, Object, Registry};
 use super::sessions::Sessions;
 use super::{Application, HostFault};
 use crate::mutated;
 use crate::objects::{Fault, Objects};
 
 /// The version of snapshots that this build writes and reads.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why a snapshot was not restored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,6 +103,7 @@ impl<O: Objects> Application<O> {
         let head: Head = (self.cluster, self.position, self.now, self.applied);
         to.put(&head);
         self.sessions.write(&mut to);
+        self.operations.write(&mut to);
         self.registry.write(&mut to);
         for id in self.registry.ids() {
             let state = self.objects.snapshot(id).map_err(|fault| {
@@ -151,6 +152,7 @@ impl<O: Objects> Application<O> {
     fn read(head: Head, mut objects: O, mut from: Reader<'_>) -> Result<Application<O>, RestoreError> {
         let (cluster, position, now, applied) = head;
         let sessions = Sessions::read(&mut from)?;
+        let operations = Operations::read(&mut from)?;
         let (mut registry, entries) = Registry::read(&mut from)?;
         for entry in entries {
             let state: &[u8] = from.take("the state of an object")?;
@@ -160,7 +162,7 @@ impl<O: Objects> Application<O> {
         }
         let expected = from.take("the hash of the state")?;
         from.end()?;
-        let mut application = Application { cluster, objects, sessions, registry, position, now, applied };
+        let mut application = Application { cluster, objects, sessions, registry, operations, position, now, applied };
         if mutated!(PositionRestarts) {
             application.position = Position::default();
         }
@@ -177,16 +179,16 @@ fn restore_object(
     state: &[u8],
     applied: Slot,
 ) -> Result<Object, RestoreError> {
-    let Entry { id, name, loaded, module } = entry;
+    let Entry { id, name, history, version, previous } = entry;
     let refused = |name: String, why: String| RestoreError::Object { name, why };
-    let interface = match objects.restore(id, module.bytes(), ObjectLimits::default(), state) {
+    let interface = match objects.restore(id, version.module.bytes(), version.limits, state) {
         Ok(interface) => interface,
         Err(Fault::Host(why)) => return Err(HostFault::Object { object: name, applied, why }.into()),
         Err(fault @ Fault::Limit(_)) => return Err(refused(name, fault.to_string())),
         Err(Fault::Refused(why) | Fault::Trapped(why) | Fault::Misbehaved(why)) => return Err(refused(name, why)),
     };
-    match registry::methods(&interface) {
-        Ok(methods) => Ok(Object { name, loaded, module, interface, methods }),
+    match Described::read(interface) {
+        Ok(described) => Ok(Object { name, history, version, previous, described }),
         Err(error) => Err(refused(name, error.to_string())),
     }
 }

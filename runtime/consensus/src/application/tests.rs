@@ -3,22 +3,27 @@
 use std::collections::BTreeMap;
 
 use concoord_wire::abi::{Answer, Event, ObjectLimits, Outcome, Rejection, Reply, Timer};
-use concoord_wire::client::Consistency;
+use concoord_wire::client::{Consistency, Description};
 use concoord_wire::interface::{Interface, Method, Type, TypeIndex};
 use concoord_wire::limits::NAME_BYTES_MAX;
+use concoord_wire::objects::{ObjectAction, ObjectError, ObjectList, ObjectState, Operated};
 use concoord_wire::value::{Batch, Command};
 
-use super::*;
-use crate::io::ClientToken;
-use crate::limits::{LOAD_FAILURES_KEPT_MAX, REPLIES_KEPT_MAX, SESSION_TTL_MS};
-use crate::objects::Accept;
+use bytes::Bytes;
 
+use super::operations::OperationResult;
+use super::*;
+use crate::io::{ClientToken, Verb};
+use crate::limits::{LOAD_FAILURES_KEPT_MAX, REPLIES_KEPT_MAX, SESSION_TTL_MS};
+use crate::objects::{Accept, Switches};
+
+mod operating;
 mod snapshots;
 
 const TTL_US: u64 = SESSION_TTL_MS * 1000;
 const COUNTER: ObjectId = ObjectId(1);
 
-/// Counters that also misbehave on demand. The module's text says how loading goes.
+/// Counters that also misbehave on demand. The module's text says how loading and upgrading go.
 #[derive(Debug, Default)]
 struct Native {
     counters: BTreeMap<ObjectId, Counter>,
@@ -27,6 +32,8 @@ struct Native {
 #[derive(Clone, Debug, Default)]
 struct Counter {
     value: i64,
+    /// It traps when it is told of the end of a session.
+    is_deaf: bool,
     /// Every input that was kept, so that executing one twice shows.
     inputs: Vec<Input>,
 }
@@ -38,6 +45,9 @@ impl Counter {
     fn run(&mut self, invocation: &Invocation<'_>, arguments: &[u8]) -> Result<Outcome, Fault> {
         let Invocation { position, now, seed, call, caller, trigger } = *invocation;
         self.inputs.push((position, now, seed, call, caller));
+        if matches!(trigger, Trigger::SessionClosed { .. }) && self.is_deaf {
+            return Err(Fault::Trapped("what session?".into()));
+        }
         let Trigger::Call { method } = trigger else {
             return if arguments == b"bad" {
                 Err(Fault::Trapped("no such start".into()))
@@ -49,7 +59,7 @@ impl Counter {
         let now = |answer| Outcome { reply: Reply::Now(answer), ..Outcome::default() };
         let value = || now(Answer::Returned(codec::to_bytes(&self.value)));
         match method {
-            "add" | "read" => Ok(value()),
+            "add" | "read" | "extra" => Ok(value()),
             "fail" => Ok(now(Answer::Failed(b"why".to_vec()))),
             "reject" => Ok(now(Answer::Rejected(Rejection::Arguments("too few".into())))),
             "trap" | "read_trap" => Err(Fault::Trapped("overflow".into())),
@@ -74,10 +84,29 @@ impl Objects for Native {
             b"refused" => return Err(Fault::Refused("has imports".into())),
             b"host" => return Err(Fault::Host("no memory".into())),
             b"garbled" => Bytes::from_static(b"\xff\xff\xff"),
-            _ => Bytes::from(codec::to_bytes(&interface())),
+            module => Bytes::from(codec::to_bytes(&interface_of(module))),
         };
-        assert!(self.counters.insert(object, Counter::default()).is_none(), "{object} is loaded already");
+        let counter = Counter { is_deaf: module == b"deaf", ..Counter::default() };
+        assert!(self.counters.insert(object, counter).is_none(), "{object} is loaded already");
         Ok(interface)
+    }
+
+    fn upgrade(
+        &mut self,
+        object: ObjectId,
+        module: &[u8],
+        limits: ObjectLimits,
+        switches: Switches<'_>,
+    ) -> Result<Bytes, Fault> {
+        if module == b"forgetful" {
+            return Err(Fault::Refused("it does not import the state".into()));
+        }
+        let old = self.counters.remove(&object).unwrap();
+        let loaded = self.load(object, module, limits);
+        let switches = loaded.as_ref().is_ok_and(|interface| switches(interface));
+        let is_deaf = if switches { self.counters[&object].is_deaf } else { old.is_deaf };
+        self.counters.insert(object, Counter { is_deaf, ..old });
+        loaded
     }
 
     fn invoke(
@@ -111,7 +140,7 @@ impl Objects for Native {
     fn restore(&mut self, object: ObjectId, module: &[u8], limits: ObjectLimits, state: &[u8]) -> Result<Bytes, Fault> {
         let (value, inputs) = codec::from_bytes(state).map_err(|error| Fault::Refused(error.to_string()))?;
         let interface = self.load(object, module, limits)?;
-        self.counters.insert(object, Counter { value, inputs });
+        self.counters.insert(object, Counter { value, inputs, is_deaf: module == b"deaf" });
         Ok(interface)
     }
 
@@ -159,6 +188,17 @@ fn interface() -> Interface {
         init: vec![],
         methods: names.into_iter().map(method).collect(),
     }
+}
+
+/// What the module of this text can do.
+fn interface_of(module: &[u8]) -> Interface {
+    let mut interface = interface();
+    match module {
+        b"more" => interface.methods.push(Method { name: "extra".into(), ..interface.methods[0].clone() }),
+        b"less" => drop(interface.methods.remove(0)),
+        _ => {}
+    }
+    interface
 }
 
 /// An application with one counter in slot 1 and one session in slot 2.
@@ -216,13 +256,54 @@ impl Cluster {
         }
     }
 
+    fn describe(&mut self, name: Option<&str>) -> Result<Description, CallError> {
+        match self.application.ask(5, &Ask::Describe { name: name.map(Into::into) }) {
+            Ok(Response::Described { request: 5, result }) => result,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn objects(&mut self, name: Option<&str>) -> Result<ObjectList, CallError> {
+        match self.application.ask(6, &Ask::Objects { name: name.map(Into::into) }) {
+            Ok(Response::Objects { request: 6, result }) => result,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn operate(&mut self, nonce: u128, action: ObjectAction) -> OperationResult {
+        match self.apply(vec![operate(nonce, action)]).replies.as_slice() {
+            [Completed::Operated { nonce: of, result }] if *of == nonce => result.clone(),
+            other => panic!("not one reply: {other:?}"),
+        }
+    }
+
     fn counter(&self) -> &Counter {
         &self.application.objects().counters[&COUNTER]
     }
 }
 
+/// A load with a nonce of its own, as long as name and module are.
 fn load(name: &str, module: &'static [u8]) -> Command {
-    Command::Load { name: name.into(), module: Bytes::from_static(module), arguments: Bytes::new() }
+    load_with(name, module, b"")
+}
+
+fn load_with(name: &str, module: &'static [u8], arguments: &'static [u8]) -> Command {
+    let nonce = u128::from(Digest::new().with(&(name, module, arguments)).finish());
+    let (module, arguments) = (Bytes::from_static(module), Bytes::from_static(arguments));
+    operate(nonce, ObjectAction::Load { name: name.into(), module, arguments, limits: ObjectLimits::default() })
+}
+
+fn load_action(name: &str, module: &'static [u8]) -> ObjectAction {
+    let Command::Operate { action, .. } = load(name, module) else { panic!("a load") };
+    action
+}
+
+fn operated(object: u32, generation: u64) -> Operated {
+    Operated { object: ObjectId(object), generation, changes: vec![], more_changes: 0 }
+}
+
+fn operate(nonce: u128, action: ObjectAction) -> Command {
+    Command::Operate { nonce, action }
 }
 
 fn call(call: CallId, floor: u64, object: ObjectId, method: &str) -> Command {
@@ -440,34 +521,30 @@ fn a_query_changes_nothing_and_draws_numbers_of_its_own() {
 #[test]
 fn a_failed_load_leaves_its_reason_and_no_object() {
     let mut cluster = Cluster::empty();
-    let describe = |cluster: &mut Cluster, name| match cluster.application.describe(5, name) {
-        Response::Described { request: 5, result } => result,
-        other => panic!("{other:?}"),
-    };
+    let describe = |cluster: &mut Cluster, name: Option<&str>| cluster.describe(name);
     assert!(matches!(describe(&mut cluster, None), Err(CallError::NotServing { .. })));
-    let bad_start = Command::Load {
-        name: "d".into(),
-        module: Bytes::from_static(b"counter"),
-        arguments: Bytes::from_static(b"bad"),
-    };
+    let bad_start = load_with("d", b"counter", b"bad");
     let long = "x".repeat(NAME_BYTES_MAX + 1);
     let commands =
         vec![load("a", b"refused"), load("b", b"garbled"), load("", b"counter"), load(&long, b"c"), bad_start];
-    let loaded = cluster.apply(commands).loaded;
+    let notices = cluster.apply(commands).notices;
     let whys = ["has imports", "malformed interface", "needs a name", "129 bytes", "no such start"];
-    assert_eq!(loaded.len(), whys.len());
-    for ((name, result), expected) in loaded.iter().zip(whys) {
-        let why = result.as_ref().expect_err(name);
+    assert_eq!(notices.len(), whys.len());
+    for (notice, expected) in notices.iter().zip(whys) {
+        let Notice::Operated { verb: Verb::Load, result: Err(ObjectError::Refused { why }), .. } = notice else {
+            panic!("{notice:?}")
+        };
         assert!(why.contains(expected), "{why}");
     }
-    assert_eq!(cluster.application.load_failures().count(), whys.len());
+    assert_eq!(cluster.objects(None).unwrap().failures.len(), whys.len());
     assert!(
         matches!(describe(&mut cluster, None), Err(CallError::NotServing { why }) if why.contains("no such start"))
     );
 
-    assert_eq!(cluster.apply(vec![load("a", b"counter")]).loaded, [("a".into(), Ok(ObjectId(1)))]);
-    assert!(cluster.apply(vec![load("a", b"refused")]).loaded.is_empty(), "the name is taken: nothing happens");
-    assert_eq!(cluster.apply(vec![load("b", b"counter")]).loaded, [("b".into(), Ok(ObjectId(2)))]);
+    assert_eq!(cluster.operate(1, load_action("a", b"counter")), Ok(operated(1, 1)));
+    let taken = ObjectError::NameTaken { name: "a".into(), object: ObjectId(1) };
+    assert_eq!(cluster.operate(2, load_action("a", b"refused")), Err(taken));
+    assert_eq!(cluster.operate(3, load_action("b", b"counter")), Ok(operated(2, 1)));
     let found = describe(&mut cluster, Some("b")).unwrap();
     assert_eq!((found.object, found.name.as_str(), found.loaded), (ObjectId(2), "b", Slot(4)));
     assert_eq!(Interface::decode(&found.interface).unwrap(), interface());
@@ -476,8 +553,9 @@ fn a_failed_load_leaves_its_reason_and_no_object() {
         matches!(describe(&mut cluster, Some("z")), Err(CallError::UnknownObject { existing, .. }) if existing.len() == 2)
     );
 
-    cluster.apply((0..LOAD_FAILURES_KEPT_MAX + 3).map(|_| load("f", b"refused")).collect());
-    assert_eq!(cluster.application.load_failures().count(), LOAD_FAILURES_KEPT_MAX);
+    let more = (100..).take(LOAD_FAILURES_KEPT_MAX + 3).map(|nonce| operate(nonce, load_action("f", b"refused")));
+    cluster.apply(more.collect());
+    assert_eq!(cluster.objects(None).unwrap().failures.len(), LOAD_FAILURES_KEPT_MAX);
 }
 
 #[test]

@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::Bytes;
 use concoord_wire::client::{CallError, Consistency, Request, Response};
 use concoord_wire::limits::{ARGUMENTS_BYTES_MAX, NAME_BYTES_MAX};
+use concoord_wire::objects::{ObjectAction, ObjectError};
 use concoord_wire::value::Command;
 use concoord_wire::{CallId, SessionId, Slot};
 
 use super::reads::Read;
+use super::staging::Staging;
 use super::{Replica, Role};
-use crate::io::{Applied, ClientToken, Completed, Effect, Query};
+use crate::io::{Applied, Ask, ClientToken, Completed, Effect, Query, Question};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX, PENDING_BYTES_MAX, PENDING_COMMANDS_MAX};
 
 /// Commands on their way into a slot, and who waits for what they come to.
@@ -20,6 +21,9 @@ pub(super) struct Clients {
     pending_bytes: usize,
     calls: BTreeMap<CallId, ClientToken>,
     opens: BTreeMap<u128, ClientToken>,
+    /// Operators, each with its number of the request.
+    operators: BTreeMap<u128, (ClientToken, u64)>,
+    staging: Staging,
     /// Whom to tell when a session that was kept alive here is gone.
     keeps: BTreeMap<SessionId, ClientToken>,
     /// Slot of the last batch that the application was handed.
@@ -49,7 +53,7 @@ impl Clients {
     }
 
     pub(super) fn anybody_waits(&self) -> bool {
-        !(self.calls.is_empty() && self.opens.is_empty())
+        !(self.calls.is_empty() && self.opens.is_empty() && self.operators.is_empty())
     }
 
     /// The next commands for one slot, in order; at least one if there is one.
@@ -91,7 +95,7 @@ fn command_bytes(command: &Command) -> usize {
     const FIXED: usize = 24;
     match command {
         Command::Call { method, arguments, .. } => FIXED + method.len() + arguments.len(),
-        Command::Load { name, module, arguments } => FIXED + name.len() + module.len() + arguments.len(),
+        Command::Operate { action, .. } => FIXED + action.size(),
         Command::OpenSession { .. } | Command::KeepAlive { .. } | Command::CloseSession { .. } => FIXED,
     }
 }
@@ -138,11 +142,33 @@ impl Replica {
                     Err(error) => self.reply(client, Response::Queried { request, result: Err(error) }),
                 }
             }
-            Request::Describe { request, name, consistency: Consistency::Stale } => {
-                self.effects.push(Effect::Describe { client, request, name });
+            Request::Describe { request, name, consistency } => {
+                self.ask(Question { client, request, ask: Ask::Describe { name } }, consistency);
             }
-            Request::Describe { request, name, consistency: Consistency::Linearizable } => {
-                self.read(Read::Describe { client, request, name });
+            Request::Objects { request, name, consistency } => {
+                self.ask(Question { client, request, ask: Ask::Objects { name } }, consistency);
+            }
+            Request::Stage { request, offset, data } => {
+                let result = self.admit(0, 0).map_err(ObjectError::from);
+                let result = result.and_then(|()| self.clients.staging.add(client, offset, &data));
+                self.reply(client, Response::Staged { request, result });
+            }
+            Request::Operate { request, nonce, mut action } => match self.admit_action(client, &mut action) {
+                Ok(()) => {
+                    note_newest(&mut self.clients.operators, nonce, (client, request));
+                    self.clients.push(Command::Operate { nonce, action });
+                }
+                Err(error) => self.reply(client, Response::Operated { request, result: Err(error) }),
+            },
+            Request::Try { request, object, module, limits } => {
+                let admitted = self.admit(0, 0).map_err(ObjectError::from);
+                match admitted.and_then(|()| self.clients.staging.take(client, module)) {
+                    Ok(module) => {
+                        let ask = Ask::Try { object, module, limits };
+                        self.ask(Question { client, request, ask }, Consistency::Linearizable);
+                    }
+                    Err(error) => self.reply(client, Response::Operated { request, result: Err(error) }),
+                }
             }
             Request::Administer { request, action } => self.on_administer(client, request, action),
             Request::Backup { request, slot: Some(slot), offset } => {
@@ -157,6 +183,26 @@ impl Replica {
         }
     }
 
+    fn ask(&mut self, question: Question, consistency: Consistency) {
+        match consistency {
+            Consistency::Stale => self.effects.push(Effect::Ask(question)),
+            Consistency::Linearizable => self.read(Read::Ask(question)),
+        }
+    }
+
+    /// Whether an action may wait for its slot; then it has its whole module.
+    fn admit_action(&mut self, client: ClientToken, action: &mut ObjectAction) -> Result<(), ObjectError> {
+        let (name_bytes, argument_bytes) = match action {
+            ObjectAction::Load { name, arguments, .. } => (name.len(), arguments.len()),
+            _ => (0, 0),
+        };
+        self.admit(name_bytes, argument_bytes)?;
+        if let Some(module) = action.module() {
+            *module = self.clients.staging.take(client, std::mem::take(module))?;
+        }
+        Ok(())
+    }
+
     /// A witness runs no objects, so whoever asks it for one is sent elsewhere.
     fn refuse_as_witness(&mut self, client: ClientToken, request: Request) {
         let error = || self.not_leader();
@@ -166,6 +212,11 @@ impl Replica {
             Request::Call { call, .. } => Response::Called { call, result: Err(error()) },
             Request::Query { request, .. } => Response::Queried { request, result: Err(elsewhere()) },
             Request::Describe { request, .. } => Response::Described { request, result: Err(elsewhere()) },
+            Request::Objects { request, .. } => Response::Objects { request, result: Err(elsewhere()) },
+            Request::Stage { request, .. } => Response::Staged { request, result: Err(error().into()) },
+            Request::Operate { request, .. } | Request::Try { request, .. } => {
+                Response::Operated { request, result: Err(error().into()) }
+            }
             Request::Backup { request, slot: None, .. } => Response::Backup { request, result: Err(error()) },
             Request::Backup { request, slot: Some(slot), offset } => {
                 return self.effects.push(Effect::Backup { client, request, slot, offset });
@@ -182,11 +233,12 @@ impl Replica {
         self.reads.forget_client(client);
         self.forget_backups(client);
         self.clients.keeps.retain(|_, keeper| *keeper != client);
+        self.clients.staging.forget(client);
     }
 
-    pub(super) fn on_load(&mut self, name: String, module: Bytes, arguments: Bytes) {
+    pub(super) fn on_operate(&mut self, nonce: u128, action: ObjectAction) {
         if self.takes_commands() {
-            self.clients.push(Command::Load { name, module, arguments });
+            self.clients.push(Command::Operate { nonce, action });
         }
     }
 
@@ -200,6 +252,10 @@ impl Replica {
                 }
                 Completed::Session { nonce, result } => {
                     (self.clients.opens.remove(&nonce), Response::SessionOpened { nonce, result })
+                }
+                Completed::Operated { nonce, result } => {
+                    let Some((client, request)) = self.clients.operators.remove(&nonce) else { continue };
+                    (Some(client), Response::Operated { request, result })
                 }
                 Completed::Gone { session } => (self.clients.keeps.remove(&session), Response::SessionGone { session }),
             };
@@ -221,7 +277,7 @@ impl Replica {
     pub(super) fn fail_clients(&mut self) {
         let (handed, applied) = (self.clients.handed, self.clients.applied);
         let fresh = Clients { handed, applied, ..Clients::default() };
-        let Clients { calls, opens, .. } = std::mem::replace(&mut self.clients, fresh);
+        let Clients { calls, opens, operators, .. } = std::mem::replace(&mut self.clients, fresh);
         for (call, client) in calls {
             let result = Err(self.not_leader());
             self.reply(client, Response::Called { call, result });
@@ -229,6 +285,10 @@ impl Replica {
         for (nonce, client) in opens {
             let result = Err(self.not_leader());
             self.reply(client, Response::SessionOpened { nonce, result });
+        }
+        for (client, request) in operators.into_values() {
+            let result = Err(self.not_leader().into());
+            self.reply(client, Response::Operated { request, result });
         }
     }
 
@@ -266,7 +326,7 @@ impl Replica {
 }
 
 /// Notes who waits. A retry came over a newer connection than the first try, even where the driver reads it first.
-fn note_newest<K: Ord>(waiting: &mut BTreeMap<K, ClientToken>, what: K, client: ClientToken) {
+fn note_newest<K: Ord, C: Ord + Copy>(waiting: &mut BTreeMap<K, C>, what: K, client: C) {
     let known = waiting.entry(what).or_insert(client);
     *known = client.max(*known);
 }
@@ -278,6 +338,6 @@ fn within_limits(name_bytes: usize, argument_bytes: usize) -> Result<(), CallErr
         }
         Err(CallError::TooLarge { what: what.into(), size: size as u64, limit: limit as u64 })
     };
-    within("a method name", name_bytes, NAME_BYTES_MAX)?;
+    within("a name", name_bytes, NAME_BYTES_MAX)?;
     within("arguments", argument_bytes, ARGUMENTS_BYTES_MAX)
 }

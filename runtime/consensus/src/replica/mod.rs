@@ -3,7 +3,7 @@
 //! Read the files in the order of a call: [`clients`] takes it in, [`leader`] puts it into a slot, [`acceptor`] accepts
 //! it, [`learner`] learns that it is decided and hands it to the application, [`clients`] replies. Beside that way stand
 //! [`election`] (who campaigns and when), [`candidate`] (phase 1), [`reads`] (read-index), [`views`] (membership),
-//! [`silence`] (members that are unheard), [`stopping`] (clean stops), [`snapshots`] (where logs begin).
+//! [`staging`] (modules that arrive in pieces), [`silence`] (members that are unheard), [`stopping`] (clean stops), [`snapshots`] (where logs begin).
 //!
 //! # Why it is safe
 //!
@@ -34,6 +34,7 @@ mod recover;
 mod silence;
 mod slots;
 mod snapshots;
+mod staging;
 mod stopping;
 mod views;
 
@@ -265,7 +266,7 @@ impl Replica {
             Input::Client { client, request } => self.on_request(client, request),
             Input::ClientGone { client } => self.on_client_gone(client),
             Input::Join { join, member, reached } => self.on_join(join, member, reached),
-            Input::Load { name, module, arguments } => self.on_load(name, module, arguments),
+            Input::Operate { nonce, action } => self.on_operate(nonce, action),
             Input::Durable { position } => self.on_durable(position),
             Input::Applied(applied) => self.on_applied(applied),
             Input::Restored { slot } => self.on_restored(slot),

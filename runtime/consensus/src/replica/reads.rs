@@ -12,7 +12,7 @@ use concoord_wire::peer::Message;
 use concoord_wire::{NodeId, Slot};
 
 use super::{Replica, Role};
-use crate::io::{ClientToken, Effect, Query};
+use crate::io::{Ask, ClientToken, Effect, Query, Question};
 use crate::limits::READS_MAX;
 use crate::mutated;
 use crate::quorum::reached_by_majority;
@@ -25,8 +25,8 @@ const ASKED_ELECTIONS_MAX: u64 = 4;
 pub(super) enum Read {
     /// A client's query.
     Query(Query),
-    /// A client's question for an object.
-    Describe { client: ClientToken, request: u64, name: Option<String> },
+    /// A client's question about objects.
+    Ask(Question),
     /// A client's wish for a snapshot.
     Backup { client: ClientToken, request: u64 },
     /// A follower's batch of reads.
@@ -89,7 +89,8 @@ impl Reads {
     pub(super) fn forget_client(&mut self, gone: ClientToken) {
         self.waiting.retain(|read| match read {
             Read::Query(query) => query.client != gone,
-            Read::Describe { client, .. } | Read::Backup { client, .. } => *client != gone,
+            Read::Ask(question) => question.client != gone,
+            Read::Backup { client, .. } => *client != gone,
             Read::Index { .. } => true,
         });
     }
@@ -275,7 +276,7 @@ impl Replica {
     fn answer_read(&mut self, read: Read) {
         match read {
             Read::Query(query) => self.effects.push(Effect::Query(query)),
-            Read::Describe { client, request, name } => self.effects.push(Effect::Describe { client, request, name }),
+            Read::Ask(question) => self.effects.push(Effect::Ask(question)),
             Read::Backup { client, request } => self.begin_backup(client, request),
             Read::Index { from, request } => {
                 let index = self.log.decided();
@@ -292,8 +293,13 @@ impl Replica {
             Read::Query(Query { client, request, .. }) => {
                 self.reply(client, Response::Queried { request, result: Err(error) });
             }
-            Read::Describe { client, request, .. } => {
-                self.reply(client, Response::Described { request, result: Err(error) });
+            Read::Ask(Question { client, request, ask }) => {
+                let response = match ask {
+                    Ask::Describe { .. } => Response::Described { request, result: Err(error) },
+                    Ask::Objects { .. } => Response::Objects { request, result: Err(error) },
+                    Ask::Try { .. } => Response::Operated { request, result: Err(error.into()) },
+                };
+                self.reply(client, response);
             }
             Read::Backup { client, request } => {
                 self.reply(client, Response::Backup { request, result: Err(error) });

@@ -4,20 +4,24 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use concoord_wire::abi::{
-    Answer, Event, Invocation, LimitKind, LimitReached, Outcome, Rejection, Reply, Timer, Trigger,
+    Answer, Event, Invocation, LimitKind, LimitReached, ObjectLimits, Outcome, Rejection, Reply, Timer, Trigger,
 };
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::client::{
     Action, AdministerError, BackupPiece, CallError, Consistency, Description, Request, Response,
 };
+use concoord_wire::compatibility::{Change, Difference, Types};
 use concoord_wire::hello::{Hello, HelloReply, Refusal};
 use concoord_wire::interface::{Argument, Interface, Method, MethodKind, Payload, Type, TypeIndex, Variant};
 use concoord_wire::join::{JoinRefusal, JoinReply, JoinRequest, RetryReason, Welcome};
 use concoord_wire::member::{Member, PluginState, Role, Roster, RosterMember, Services, Standing, View};
+use concoord_wire::objects::{LoadFailure, ObjectAction, ObjectError, ObjectList, ObjectState, Operated};
 use concoord_wire::peer::{AcceptedValue, Heartbeat, Message, PeerFrame};
 use concoord_wire::record::{GroupRecord, Record};
 use concoord_wire::value::{Batch, Command, Removal, Value, ViewChange, ViewCommand};
-use concoord_wire::{Ballot, CallId, ClusterId, NodeId, ObjectId, Position, SessionId, Slot, Timestamp, ViewId};
+use concoord_wire::{
+    Ballot, CallId, ClusterId, ModuleHash, NodeId, ObjectId, Position, SessionId, Slot, Timestamp, ViewId,
+};
 
 use super::{GROUP, variants};
 
@@ -76,6 +80,14 @@ pub(crate) fn requests() -> Vec<Request> {
     let actions =
         variants!(Action: Remove, Evict, Leave; vec![Action::Remove(NODE), Action::Evict(NODE), Action::Leave]);
     requests.extend(actions.into_iter().map(|action| Request::Administer { request: 300, action }));
+    requests.push(Request::Stage { request: 8, offset: 1 << 20, data: bytes() });
+    let operate = |action| Request::Operate { request: 9, nonce: u128::MAX / 7, action };
+    requests.extend(object_actions().into_iter().map(operate));
+    let limits = Some(ObjectLimits { gas_per_call: 1 << 50, memory_pages: 4097 });
+    requests.push(Request::Try { request: 10, object: ObjectId(300), module: bytes(), limits });
+    let name = Some("zähler".into());
+    requests.push(Request::Objects { request: 11, name, consistency: Consistency::Linearizable });
+    requests.push(Request::Objects { request: 11, name: None, consistency: Consistency::Stale });
     requests.push(Request::Backup { request: 5, slot: None, offset: 0 });
     requests.push(Request::Backup { request: 5, slot: Some(SLOT), offset: 1 << 33 });
     requests.extend(levels.into_iter().map(|consistency| Request::Query {
@@ -86,7 +98,8 @@ pub(crate) fn requests() -> Vec<Request> {
         consistency,
     }));
     variants!(Request:
-        OpenSession, KeepAlive, CloseSession, Call, Query, Describe, Administer, Backup, View, Ping;
+        OpenSession, KeepAlive, CloseSession, Call, Query, Describe, Administer, Stage, Operate, Try, Objects, Backup,
+        View, Ping;
         requests
     )
 }
@@ -98,7 +111,13 @@ pub(crate) fn responses() -> Vec<Response> {
         Response::Queried { request: 300, result: Err(CallError::NotLeader { leader: None }) },
         Response::Described {
             request: 1,
-            result: Ok(Description { object: ObjectId(1), name: "counter".into(), interface: bytes(), loaded: SLOT }),
+            result: Ok(Description {
+                object: ObjectId(1),
+                name: "counter".into(),
+                interface: bytes(),
+                loaded: SLOT,
+                generation: 300,
+            }),
         },
         Response::View { request: 1, roster: roster() },
         Response::Pong { request: 129 },
@@ -106,14 +125,91 @@ pub(crate) fn responses() -> Vec<Response> {
     let piece = BackupPiece { slot: SLOT, total: 1 << 34, offset: 1 << 33, data: bytes() };
     responses.push(Response::Backup { request: 6, result: Ok(piece) });
     responses.push(Response::Administered { request: 7, result: Ok(ViewId(400)) });
+    responses.push(Response::Staged { request: 8, result: Ok(1 << 22) });
+    let operated = Operated { object: ObjectId(300), generation: 200, changes: changes(), more_changes: 1 << 9 };
+    responses.push(Response::Operated { request: 9, result: Ok(operated) });
+    responses.extend(object_errors().into_iter().map(|error| Response::Operated { request: 9, result: Err(error) }));
+    responses.push(Response::Objects { request: 11, result: Ok(object_list()) });
     responses
         .extend(administer_errors().into_iter().map(|error| Response::Administered { request: 7, result: Err(error) }));
     responses.extend(answers().into_iter().map(|answer| Response::Called { call: CALL, result: Ok(answer) }));
     responses.extend(call_errors().into_iter().map(|error| Response::Called { call: CALL, result: Err(error) }));
     variants!(Response:
-        SessionOpened, SessionGone, Called, Queried, Described, Administered, Backup, View, Pong;
+        SessionOpened, SessionGone, Called, Queried, Described, Administered, Staged, Operated, Objects, Backup, View,
+        Pong;
         responses
     )
+}
+
+fn object_actions() -> Vec<ObjectAction> {
+    let limits = ObjectLimits { gas_per_call: u64::MAX, memory_pages: u32::MAX };
+    let object = ObjectId(300);
+    variants!(ObjectAction: Load, Remove, Upgrade, Rollback, Resume; vec![
+        ObjectAction::Load { name: "zähler".into(), module: bytes(), arguments: Bytes::new(), limits },
+        ObjectAction::Remove { object },
+        ObjectAction::Upgrade { object, based_on: 1 << 14, module: bytes(), limits: None, allow_breaking: true },
+        ObjectAction::Upgrade { object, based_on: 1, module: bytes(), limits: Some(limits), allow_breaking: false },
+        ObjectAction::Rollback { object, based_on: 129 },
+        ObjectAction::Resume { object },
+    ])
+}
+
+fn changes() -> Vec<Change> {
+    let types = || Types { at: ".größe".into(), old: "u32".into(), new: "u64".into() };
+    let differences = variants!(Difference:
+        Removed, Kind, ArgumentAdded, ArgumentRemoved, ArgumentsReordered, ArgumentType, Result, Error;
+        vec![
+            Difference::Removed,
+            Difference::Kind { now: MethodKind::Update },
+            Difference::ArgumentAdded { name: "a".into() },
+            Difference::ArgumentRemoved { name: "a".into() },
+            Difference::ArgumentsReordered,
+            Difference::ArgumentType { name: "a".into(), types: types() },
+            Difference::Result(types()),
+            Difference::Error(types()),
+        ]
+    );
+    differences.into_iter().map(|what| Change { method: "add".into(), what }).collect()
+}
+
+fn object_errors() -> Vec<ObjectError> {
+    let name = String::from("counter");
+    variants!(ObjectError:
+        Call, NameTaken, TooMany, Refused, Breaking, OtherGeneration, NoPrevious, Piece;
+        vec![
+            ObjectError::Call(CallError::NotLeader { leader: Some(v4()) }),
+            ObjectError::NameTaken { name: name.clone(), object: ObjectId(300) },
+            ObjectError::TooMany { limit: 1024 },
+            ObjectError::Refused { why: "it traps".into() },
+            ObjectError::Breaking { changes: changes(), more: 300 },
+            ObjectError::OtherGeneration { name: name.clone(), generation: 300, based_on: 299 },
+            ObjectError::NoPrevious { name },
+            ObjectError::Piece { offset: 1 << 20, expected: 0 },
+        ]
+    )
+}
+
+fn object_list() -> ObjectList {
+    let object = |id, suspended: Option<String>| ObjectState {
+        object: ObjectId(id),
+        name: "counter".into(),
+        interface_name: "Zähler".into(),
+        interface_version: "1.0.0".into(),
+        module: ModuleHash([0xab; 32]),
+        module_bytes: 1 << 20,
+        generation: 300,
+        loaded: SLOT,
+        changed: Slot(1 << 41),
+        limits: ObjectLimits::default(),
+        previous: suspended.is_some().then_some(ModuleHash([1; 32])),
+        suspended,
+        versions: vec![ModuleHash([1; 32]), ModuleHash([2; 32])],
+    };
+    ObjectList {
+        last: ObjectId(70_000),
+        objects: vec![object(1, None), object(300, Some("a closed session trapped".into()))],
+        failures: vec![LoadFailure { slot: SLOT, name: "bad".into(), why: "no module".into() }],
+    }
 }
 
 fn administer_errors() -> Vec<AdministerError> {
@@ -338,12 +434,12 @@ pub(crate) fn group_records() -> Vec<GroupRecord> {
 }
 
 pub(crate) fn batch() -> Batch {
-    let commands = variants!(Command: OpenSession, KeepAlive, CloseSession, Call, Load; vec![
+    let commands = variants!(Command: OpenSession, KeepAlive, CloseSession, Call, Operate; vec![
         Command::OpenSession { nonce: u128::MAX },
         Command::KeepAlive { session: SESSION },
         Command::CloseSession { session: SESSION },
         Command::Call { call: CALL, floor: 7, object: ObjectId(1), method: "größer".into(), arguments: bytes() },
-        Command::Load { name: "counter".into(), module: Bytes::from(vec![3; 200]), arguments: Bytes::new() },
+        Command::Operate { nonce: u128::MAX / 9, action: object_actions().remove(0) },
     ]);
     Batch { stamp: Timestamp(1 << 50), commands }
 }

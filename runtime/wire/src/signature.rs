@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use concoord_wire::interface::{Argument, Interface, Method, MethodKind, Payload, Type, TypeIndex, Variant};
+use crate::interface::{Argument, Interface, Method, MethodKind, Payload, Type, TypeIndex, Variant};
 
 /// Bytes of a text about one method or type. Types come from strangers.
 const TEXT_BYTES_MAX: usize = 4096;
 
 /// `update` or `query`.
-pub(crate) fn kind(kind: MethodKind) -> &'static str {
+#[must_use]
+pub fn kind(kind: MethodKind) -> &'static str {
     match kind {
         MethodKind::Query => "query",
         MethodKind::Update => "update",
@@ -16,7 +17,8 @@ pub(crate) fn kind(kind: MethodKind) -> &'static str {
 }
 
 /// A method with its arguments and result: `deposit(name: String, amount: u64) -> Result<u64, BankError>`.
-pub(crate) fn method(interface: &Interface, method: &Method) -> String {
+#[must_use]
+pub fn method(interface: &Interface, method: &Method) -> String {
     let mut text = Text::of(interface);
     text.push(&method.name);
     text.push("(");
@@ -30,8 +32,20 @@ pub(crate) fn method(interface: &Interface, method: &Method) -> String {
     text.shown
 }
 
+/// The constructor with its arguments: `Bank(name: String, fee: u8)`.
+#[must_use]
+pub fn constructor(interface: &Interface) -> String {
+    let mut text = Text::of(interface);
+    text.push(&interface.name);
+    text.push("(");
+    text.fields(&interface.init);
+    text.push(")");
+    text.shown
+}
+
 /// What a method gives.
-pub(crate) fn result(interface: &Interface, method: &Method) -> String {
+#[must_use]
+pub fn result(interface: &Interface, method: &Method) -> String {
     let ok = ty(interface, method.result);
     match method.error {
         Some(error) => format!("Result<{ok}, {}>", ty(interface, error)),
@@ -40,14 +54,16 @@ pub(crate) fn result(interface: &Interface, method: &Method) -> String {
 }
 
 /// A type as its author would write it where it is used.
-pub(crate) fn ty(interface: &Interface, index: TypeIndex) -> String {
+#[must_use]
+pub fn ty(interface: &Interface, index: TypeIndex) -> String {
     let mut text = Text::of(interface);
     text.ty(index);
     text.shown
 }
 
 /// The structs and enums that the methods use, as their author would define them, in the order of first use.
-pub(crate) fn definitions(interface: &Interface) -> Vec<String> {
+#[must_use]
+pub fn definitions(interface: &Interface) -> Vec<String> {
     let mut used = Vec::new();
     let mut seen = BTreeSet::new();
     for method in &interface.methods {
@@ -69,7 +85,9 @@ fn collect(interface: &Interface, index: TypeIndex, seen: &mut BTreeSet<TypeInde
     }
 }
 
-fn definition(interface: &Interface, index: TypeIndex) -> Option<String> {
+/// A struct or enum as its author would define it; `None` for other types.
+#[must_use]
+pub fn definition(interface: &Interface, index: TypeIndex) -> Option<String> {
     let mut text = Text::of(interface);
     match interface.ty(index) {
         Type::Struct { name, fields } => {

@@ -1,0 +1,433 @@
+//! What a new version of an object's interface breaks for who calls it by the old one.
+//!
+//! Calls name their method and give their arguments in order; people and gateways name fields and variants in JSON. So
+//! the names of methods, fields and variants count, and the names of arguments, structs and enums do not, nor does any
+//! documentation. The constructor is called once, by whoever loads an object, and is not compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::interface::{Argument, Interface, Method, MethodKind, Payload, Type, TypeIndex, Variant};
+use crate::limits::CHANGE_TEXT_BYTES_MAX;
+use crate::signature;
+
+/// Something that callers of the old version would stumble over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The method.
+    pub method: String,
+    /// What is different about it.
+    pub what: Difference,
+}
+
+/// What is different about a method. Types are written as their author would, cut at [`CHANGE_TEXT_BYTES_MAX`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Difference {
+    /// There is no such method any more.
+    Removed,
+    /// A query is an update now, or the other way round.
+    Kind {
+        /// What it is now.
+        now: MethodKind,
+    },
+    /// It takes an argument that it did not take.
+    ArgumentAdded {
+        /// Its name.
+        name: String,
+    },
+    /// It does not take an argument any more.
+    ArgumentRemoved {
+        /// Its name.
+        name: String,
+    },
+    /// It takes the same arguments in another order.
+    ArgumentsReordered,
+    /// An argument has another type.
+    ArgumentType {
+        /// Its name in the new version.
+        name: String,
+        /// How the type differs.
+        types: Types,
+    },
+    /// Its result has another type.
+    Result(Types),
+    /// Its error has another type, or there is one where there was none, or the other way round.
+    Error(Types),
+}
+
+/// Two types that differ, as far inside as all around them is the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Types {
+    /// Where in the whole: `.field`, `[]`, `?`, `::Variant`; empty for the whole.
+    pub at: String,
+    /// As it was.
+    pub old: String,
+    /// As it is now.
+    pub new: String,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let method = &self.method;
+        match &self.what {
+            Difference::Removed => write!(f, "{method} is removed"),
+            Difference::Kind { now: MethodKind::Query } => write!(f, "{method} is a query and was an update"),
+            Difference::Kind { now: MethodKind::Update } => write!(f, "{method} is an update and was a query"),
+            Difference::ArgumentAdded { name } => write!(f, "{method} takes '{name}', which it did not"),
+            Difference::ArgumentRemoved { name } => write!(f, "{method} does not take '{name}' any more"),
+            Difference::ArgumentsReordered => write!(f, "{method} takes its arguments in another order"),
+            Difference::ArgumentType { name, types } => write!(f, "{method}: argument '{name}'{types}"),
+            Difference::Result(types) => write!(f, "{method}: result{types}"),
+            Difference::Error(types) => write!(f, "{method}: error{types}"),
+        }
+    }
+}
+
+impl fmt::Display for Types {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Types { at, old, new } = self;
+        write!(f, "{at} is {new} and was {old}")
+    }
+}
+
+/// What `new` breaks for callers of `old`, in the order of the old methods; nothing, if they can go on as they do.
+#[must_use]
+pub fn breaking_changes(old: &Interface, new: &Interface) -> Vec<Change> {
+    let comparison = Comparison::of(old, new);
+    let mut changes = Vec::new();
+    for method in &old.methods {
+        let differences = match new.method(&method.name) {
+            Some(now) => comparison.methods(method, now),
+            None => vec![Difference::Removed],
+        };
+        changes.extend(differences.into_iter().map(|what| Change { method: cut(method.name.clone()), what }));
+    }
+    changes
+}
+
+/// Two interfaces, with a number for each type that both have alike.
+struct Comparison<'a> {
+    old: &'a Interface,
+    new: &'a Interface,
+    old_numbers: Vec<TypeIndex>,
+    new_numbers: Vec<TypeIndex>,
+}
+
+impl<'a> Comparison<'a> {
+    /// Equal types get equal numbers. Each type is looked at once: its parts come before it and have theirs.
+    fn of(old: &'a Interface, new: &'a Interface) -> Comparison<'a> {
+        let mut known: BTreeMap<Type, TypeIndex> = BTreeMap::new();
+        let mut number = |interface: &Interface| {
+            let mut numbers: Vec<TypeIndex> = Vec::with_capacity(interface.types.len());
+            for ty in &interface.types {
+                let next = TypeIndex(u32::try_from(known.len()).expect("a table is far below 2^32 types"));
+                let ty = nameless(ty, |part| numbers[part.0 as usize]);
+                numbers.push(*known.entry(ty).or_insert(next));
+            }
+            numbers
+        };
+        let (old_numbers, new_numbers) = (number(old), number(new));
+        Comparison { old, new, old_numbers, new_numbers }
+    }
+
+    fn are_alike(&self, old: TypeIndex, new: TypeIndex) -> bool {
+        self.old_numbers[old.0 as usize] == self.new_numbers[new.0 as usize]
+    }
+
+    fn methods(&self, old: &Method, new: &Method) -> Vec<Difference> {
+        let mut differences = Vec::new();
+        if old.kind != new.kind {
+            differences.push(Difference::Kind { now: new.kind });
+        }
+        self.arguments(&old.arguments, &new.arguments, &mut differences);
+        if !self.are_alike(old.result, new.result) {
+            differences.push(Difference::Result(self.types(old.result, new.result)));
+        }
+        let none = || "none".to_owned();
+        let whole = |old, new| Types { at: String::new(), old, new };
+        match (old.error, new.error) {
+            (Some(old), Some(new)) if !self.are_alike(old, new) => {
+                differences.push(Difference::Error(self.types(old, new)));
+            }
+            (Some(old), None) => differences.push(Difference::Error(whole(text(self.old, old), none()))),
+            (None, Some(new)) => differences.push(Difference::Error(whole(none(), text(self.new, new)))),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        differences
+    }
+
+    /// By place where there are as many as before, since that is how they are given; else by name.
+    fn arguments(&self, old: &[Argument], new: &[Argument], differences: &mut Vec<Difference>) {
+        let argument_type = |old: &Argument, new: &Argument| Difference::ArgumentType {
+            name: cut(new.name.clone()),
+            types: self.types(old.ty, new.ty),
+        };
+        if old.len() == new.len() {
+            let [(in_order, by_name), (now_in_order, now_by_name)] = [old, new].map(names);
+            if in_order != now_in_order && by_name == now_by_name {
+                return differences.push(Difference::ArgumentsReordered);
+            }
+            let differ = old.iter().zip(new).filter(|(old, new)| !self.are_alike(old.ty, new.ty));
+            differences.extend(differ.map(|(old, new)| argument_type(old, new)));
+            return;
+        }
+        for argument in old {
+            match new.iter().find(|now| now.name == argument.name) {
+                None => differences.push(Difference::ArgumentRemoved { name: cut(argument.name.clone()) }),
+                Some(now) if !self.are_alike(argument.ty, now.ty) => differences.push(argument_type(argument, now)),
+                Some(_) => {}
+            }
+        }
+        let added = new.iter().filter(|now| !old.iter().any(|argument| argument.name == now.name));
+        differences.extend(added.map(|now| Difference::ArgumentAdded { name: cut(now.name.clone()) }));
+    }
+
+    /// The innermost types that differ, on the way through the first part that does.
+    fn types(&self, mut old: TypeIndex, mut new: TypeIndex) -> Types {
+        let mut at = String::new();
+        loop {
+            let (old_type, new_type) = (self.old.ty(old), self.new.ty(new));
+            let shape = |ty| nameless(ty, |_| TypeIndex(0));
+            if shape(old_type) != shape(new_type) {
+                break;
+            }
+            let mut parts = old_type.parts().into_iter().zip(new_type.parts()).zip(labels(old_type));
+            let part = parts.find(|((old, new), _)| !self.are_alike(*old, *new));
+            let Some(((old_part, new_part), label)) = part else { break };
+            at.push_str(&label);
+            (old, new) = (old_part, new_part);
+        }
+        let (mut old_text, mut new_text) = (text(self.old, old), text(self.new, new));
+        if old_text == new_text {
+            let define = |interface, ty, text| signature::definition(interface, ty).map_or(text, cut);
+            (old_text, new_text) = (define(self.old, old, old_text), define(self.new, new, new_text));
+        }
+        Types { at: cut(at), old: old_text, new: new_text }
+    }
+}
+
+/// Names of arguments, in order and as a set.
+fn names(arguments: &[Argument]) -> (Vec<&str>, BTreeSet<&str>) {
+    let names = || arguments.iter().map(|argument| argument.name.as_str());
+    (names().collect(), names().collect())
+}
+
+fn text(interface: &Interface, ty: TypeIndex) -> String {
+    cut(signature::ty(interface, ty))
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > CHANGE_TEXT_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(CHANGE_TEXT_BYTES_MAX));
+        text.push_str("...");
+    }
+    text
+}
+
+/// The type with other parts, and without its own name.
+fn nameless(ty: &Type, mut part: impl FnMut(TypeIndex) -> TypeIndex) -> Type {
+    let fields = |fields: &[Argument], part: &mut dyn FnMut(TypeIndex) -> TypeIndex| -> Vec<Argument> {
+        fields.iter().map(|field| Argument { name: field.name.clone(), ty: part(field.ty) }).collect()
+    };
+    match ty {
+        Type::Struct { fields: of, .. } => Type::Struct { name: String::new(), fields: fields(of, &mut part) },
+        Type::Enum { variants, .. } => Type::Enum {
+            name: String::new(),
+            variants: variants
+                .iter()
+                .map(|Variant { name, payload }| Variant {
+                    name: name.clone(),
+                    payload: match payload {
+                        Payload::Unit => Payload::Unit,
+                        Payload::Newtype(of) => Payload::Newtype(part(*of)),
+                        Payload::Tuple(of) => Payload::Tuple(of.iter().map(|of| part(*of)).collect()),
+                        Payload::Struct(of) => Payload::Struct(fields(of, &mut part)),
+                    },
+                })
+                .collect(),
+        },
+        Type::Option(of) => Type::Option(part(*of)),
+        Type::Seq(of) => Type::Seq(part(*of)),
+        Type::Tuple(of) => Type::Tuple(of.iter().map(|of| part(*of)).collect()),
+        Type::Map { key, value } => Type::Map { key: part(*key), value: part(*value) },
+        plain => plain.clone(),
+    }
+}
+
+/// What to call each of [`Type::parts`].
+fn labels(ty: &Type) -> Vec<String> {
+    let dotted = |fields: &[Argument]| fields.iter().map(|field| format!(".{}", field.name)).collect::<Vec<_>>();
+    let numbered = |parts: &[TypeIndex]| (0..parts.len()).map(|index| format!(".{index}")).collect::<Vec<_>>();
+    match ty {
+        Type::Option(_) => vec!["?".into()],
+        Type::Seq(_) => vec!["[]".into()],
+        Type::Tuple(parts) => numbered(parts),
+        Type::Map { .. } => vec![".key".into(), ".value".into()],
+        Type::Struct { fields, .. } => dotted(fields),
+        Type::Enum { variants, .. } => variants
+            .iter()
+            .flat_map(|variant| {
+                let inside = match &variant.payload {
+                    Payload::Unit => vec![],
+                    Payload::Newtype(_) => vec![String::new()],
+                    Payload::Tuple(parts) => numbered(parts),
+                    Payload::Struct(fields) => dotted(fields),
+                };
+                inside.into_iter().map(|inside| format!("::{}{inside}", variant.name))
+            })
+            .collect(),
+        _ => vec![],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn argument(name: &str, ty: u32) -> Argument {
+        Argument { name: name.into(), ty: TypeIndex(ty) }
+    }
+
+    fn variant(name: &str, payload: Payload) -> Variant {
+        Variant { name: name.into(), payload }
+    }
+
+    fn method(name: &str, kind: MethodKind, arguments: Vec<Argument>, result: u32, error: Option<u32>) -> Method {
+        Method {
+            name: name.into(),
+            doc: String::new(),
+            kind,
+            arguments,
+            result: TypeIndex(result),
+            error: error.map(TypeIndex),
+        }
+    }
+
+    /// `add(name: String, job: Job) -> Result<u64, String>`, `list() -> Vec<Job>`, with
+    /// `struct Job { runs: u64, state: State }`, `enum State { Waiting, Running { since: u64 }, Failed(String) }`.
+    fn interface() -> Interface {
+        Interface {
+            name: "Jobs".into(),
+            version: "1.0.0".into(),
+            doc: String::new(),
+            types: vec![
+                Type::String,
+                Type::U64,
+                Type::Enum {
+                    name: "State".into(),
+                    variants: vec![
+                        variant("Waiting", Payload::Unit),
+                        variant("Running", Payload::Struct(vec![argument("since", 1)])),
+                        variant("Failed", Payload::Newtype(TypeIndex(0))),
+                    ],
+                },
+                Type::Struct { name: "Job".into(), fields: vec![argument("runs", 1), argument("state", 2)] },
+                Type::Seq(TypeIndex(3)),
+            ],
+            init: vec![],
+            methods: vec![
+                method("add", MethodKind::Update, vec![argument("name", 0), argument("job", 3)], 1, Some(0)),
+                method("list", MethodKind::Query, vec![], 4, None),
+            ],
+        }
+    }
+
+    fn changed(change: impl FnOnce(&mut Interface)) -> Vec<String> {
+        let mut new = interface();
+        change(&mut new);
+        // As it would arrive.
+        let new = Interface::decode(&crate::codec::to_bytes(&new)).expect("an interface");
+        breaking_changes(&interface(), &new).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_callers_do_not_notice_breaks_nothing() {
+        let nothing: [String; 0] = [];
+        assert_eq!(changed(|_| {}), nothing);
+        assert_eq!(changed(|new| new.methods.push(method("more", MethodKind::Query, vec![], 1, None))), nothing);
+        assert_eq!(changed(|new| new.methods.reverse()), nothing);
+        assert_eq!(changed(|new| new.init.push(argument("start", 1))), nothing);
+        assert_eq!(changed(|new| new.methods[0].arguments[1].name = "task".into()), nothing);
+        let renamed = changed(|new| {
+            new.version = "2.0.0".into();
+            let Type::Struct { name, .. } = &mut new.types[3] else { panic!("a struct") };
+            *name = "Task".into();
+        });
+        assert_eq!(renamed, nothing);
+        let renumbered = changed(|new| {
+            new.types.insert(0, Type::Bool);
+            let up = |index: &mut TypeIndex| index.0 += 1;
+            for ty in &mut new.types {
+                *ty = nameless(ty, |part| TypeIndex(part.0 + 1));
+            }
+            for method in &mut new.methods {
+                method.arguments.iter_mut().for_each(|argument| up(&mut argument.ty));
+                up(&mut method.result);
+                method.error.iter_mut().for_each(up);
+            }
+        });
+        assert_eq!(renumbered, nothing, "only the numbers of the types differ");
+    }
+
+    #[test]
+    fn each_way_to_break_a_caller_is_named() {
+        assert_eq!(changed(|new| drop(new.methods.remove(0))), ["add is removed"]);
+        assert_eq!(changed(|new| new.methods[1].name = "all".into()), ["list is removed"]);
+        assert_eq!(changed(|new| new.methods[1].kind = MethodKind::Update), ["list is an update and was a query"]);
+        assert_eq!(changed(|new| new.methods[0].kind = MethodKind::Query), ["add is a query and was an update"]);
+        assert_eq!(
+            changed(|new| new.methods[0].arguments.push(argument("why", 0))),
+            ["add takes 'why', which it did not"]
+        );
+        assert_eq!(changed(|new| drop(new.methods[0].arguments.remove(0))), ["add does not take 'name' any more"]);
+        assert_eq!(changed(|new| new.methods[0].arguments.reverse()), ["add takes its arguments in another order"]);
+        assert_eq!(
+            changed(|new| new.methods[0].arguments[0].ty = TypeIndex(1)),
+            ["add: argument 'name' is u64 and was String"]
+        );
+        assert_eq!(changed(|new| new.methods[0].result = TypeIndex(0)), ["add: result is String and was u64"]);
+        assert_eq!(changed(|new| new.methods[0].error = None), ["add: error is none and was String"]);
+        assert_eq!(changed(|new| new.methods[1].error = Some(TypeIndex(1))), ["list: error is u64 and was none"]);
+    }
+
+    #[test]
+    fn a_change_deep_inside_is_named_where_it_is() {
+        let state = |new: &mut Interface, payload| {
+            let Type::Enum { variants, .. } = &mut new.types[2] else { panic!("an enum") };
+            variants[1].payload = payload;
+        };
+        assert_eq!(
+            changed(|new| state(new, Payload::Struct(vec![argument("since", 0)]))),
+            [
+                "add: argument 'job'.state::Running.since is String and was u64",
+                "list: result[].state::Running.since is String and was u64"
+            ]
+        );
+        let renamed = changed(|new| state(new, Payload::Struct(vec![argument("from", 1)])));
+        let (old, new) = ("Running { since: u64 }", "Running { from: u64 }");
+        assert_eq!(
+            renamed[1],
+            format!(
+                "list: result[].state is enum State {{ Waiting, {new}, Failed(String) }} and was enum State {{ \
+                 Waiting, {old}, Failed(String) }}"
+            )
+        );
+    }
+
+    #[test]
+    fn types_that_double_with_every_level_are_compared_at_once() {
+        let doubling = |inmost: Type| Interface {
+            types: std::iter::once(inmost).chain((0..31).map(|level| Type::Tuple(vec![TypeIndex(level); 2]))).collect(),
+            methods: vec![method("all", MethodKind::Query, vec![], 31, None)],
+            ..interface()
+        };
+        assert_eq!(breaking_changes(&doubling(Type::U8), &doubling(Type::U8)), []);
+        let changes = breaking_changes(&doubling(Type::U8), &doubling(Type::I8));
+        let [Change { what: Difference::Result(Types { at, old, new }), .. }] = changes.as_slice() else {
+            panic!("{changes:?}")
+        };
+        assert_eq!((at.as_str(), old.as_str(), new.as_str()), (".0".repeat(31).as_str(), "u8", "i8"));
+    }
+}
