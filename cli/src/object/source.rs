@@ -7,6 +7,7 @@ use concoord_wire::{json, signature};
 use serde_json::Value;
 
 use crate::builtin;
+use crate::compiler::compiler;
 
 /// How an object is loaded.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -100,7 +101,7 @@ impl Source {
     /// # Errors
     /// When it does not answer.
     pub(crate) fn interface(&self) -> anyhow::Result<Interface> {
-        let described = super::show::describe(&self.module);
+        let described = super::show::describe(&self.module, &*compiler());
         described.map_err(|error| error.context(format!("{}: it can't be asked what it does", self.given)))
     }
 

@@ -50,7 +50,7 @@ fn the_new_instance_goes_on_with_the_state() {
         asked = Some(Interface::decode(interface));
         true
     });
-    let described = concoord_executor::describe(COUNTER).expect("described");
+    let described = concoord_executor::describe(COUNTER, &concoord_executor::InProcess).expect("described");
     assert_eq!(Interface::decode(&interface.expect("it takes its own state over")).as_ref(), Ok(&described));
     assert_eq!(asked, Some(Ok(described)));
     assert_eq!(value(&mut executor), 3);

@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 
+use concoord_consensus::io::Ask;
 use concoord_consensus::{Config, Policy, Replica};
 use concoord_transport::{Endpoint, Outbox};
 use concoord_wire::client::Response;
@@ -155,8 +156,10 @@ async fn go_on(gate: &Gate, life: Life, options: &Options) -> Result<Started, No
     let members = others.map(|member| (member.id, member.address)).collect();
     let begins = base.genesis.voters().eq([gate.node]);
     // A first replica that ended before its object was decided still has to load it.
-    let nothing = matches!(furnished.application.describe(0, None), Response::Described { result: Err(_), .. });
-    if begins && nothing {
+    let first = Ask::Describe { name: None };
+    let described =
+        furnished.application.ask(0, &first).map_err(|fault| NodeError::HostFault { why: fault.to_string() })?;
+    if begins && matches!(described, Response::Described { result: Err(_), .. }) {
         try_out(options).await?;
     }
     Ok(Started { furnished, members, first: false, begins })
