@@ -131,6 +131,7 @@ mod tests {
             silent: false,
             volatile: false,
             full: false,
+            differs: None,
         };
         Roster {
             cluster: ClusterId(1),

@@ -14,7 +14,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     connect: Connect,
 
-    /// Print JSON: {"cluster","view","leader","members":[{"id","addr","port","role","leader","live","silent","volatile","full"}]}, and
+    /// Print JSON: {"cluster","view","leader","members":[{"id","addr","port","role","leader","live","silent","volatile","full","differs"}]}, and
     /// where the replica that answers has plugins, "plugins":[{"name","published","newest","left_to","failure"}] [default: off]
     #[arg(long)]
     json: bool,
@@ -51,6 +51,7 @@ fn as_json(roster: &Roster) -> Value {
             "silent": member.silent,
             "volatile": member.volatile,
             "full": member.full,
+            "differs": member.differs.map(|slot| slot.0),
         })
     });
     let mut shown = json!({
@@ -84,10 +85,11 @@ fn as_table(roster: &Roster) -> String {
             member.address.to_string(),
             format!("{}{}", member.role, if member.volatile { " (volatile)" } else { "" }),
             if leads { "leader" } else { "" }.into(),
-            match (member.live, member.full) {
-                (true, false) => "live",
-                (true, true) => "disk full",
-                (false, _) => "unheard",
+            match (member.live, member.full, member.differs) {
+                (true, false, None) => "live",
+                (true, true, None) => "disk full",
+                (true, _, Some(_)) => "differs",
+                (false, ..) => "unheard",
             }
             .into(),
             if member.silent { "silent" } else { "" }.into(),
@@ -125,6 +127,7 @@ mod tests {
             silent: !live,
             volatile: id == 1,
             full: false,
+            differs: (id == 2).then_some(Slot(17)),
         };
         Roster {
             cluster: ClusterId(0xabc),
@@ -149,8 +152,8 @@ mod tests {
             "view": 4,
             "leader": "0000000000000002",
             "members": [
-                {"id": "0000000000000001", "addr": "127.0.0.1", "port": 14000, "role": "learner", "leader": false, "live": false, "silent": true, "volatile": true, "full": false},
-                {"id": "0000000000000002", "addr": "127.0.0.1", "port": 14001, "role": "replica", "leader": true, "live": true, "silent": false, "volatile": false, "full": false},
+                {"id": "0000000000000001", "addr": "127.0.0.1", "port": 14000, "role": "learner", "leader": false, "live": false, "silent": true, "volatile": true, "full": false, "differs": null},
+                {"id": "0000000000000002", "addr": "127.0.0.1", "port": 14001, "role": "replica", "leader": true, "live": true, "silent": false, "volatile": false, "full": false, "differs": 17},
             ],
             "plugins": [
                 {"name": "dns", "published": 9, "newest": 9, "left_to": null, "failure": null},
@@ -167,7 +170,7 @@ mod tests {
 cluster 00000000000000000000000000000abc, view 4, 17 slots decided
 id                address          role                leader  live     silent
 0000000000000001  127.0.0.1:14000  learner (volatile)          unheard  silent
-0000000000000002  127.0.0.1:14001  replica             leader  live
+0000000000000002  127.0.0.1:14001  replica             leader  differs
 dns of 0000000000000001: published revision 9, the newest
 other of 0000000000000001: published nothing; no route
 route53 of 0000000000000001: left to 0000000000000002";

@@ -7,6 +7,7 @@ pub mod dns;
 pub mod flood;
 pub mod internet;
 pub mod load;
+pub mod memory;
 pub mod netns;
 pub mod python;
 pub mod route53;

@@ -48,6 +48,7 @@ fn roster(revision: u64, count: u64, leader: u64) -> Roster {
         silent: false,
         volatile: false,
         full: false,
+        differs: None,
     };
     Roster {
         cluster: CLUSTER,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use concoord_wire::abi::Answer;
+use concoord_wire::check::Check;
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::client::{CallError, Consistency, Request, Response};
 use concoord_wire::join::JoinReply;
@@ -212,6 +213,13 @@ pub enum Effect {
         /// The last slot.
         upto: Slot,
     },
+    /// Snapshots of slots above `after` and below `before` hold a state that was found to be wrong: forget them.
+    DropSnapshots {
+        /// The last slot at which the state was known to be right.
+        after: Slot,
+        /// The slot of a snapshot that is right.
+        before: Slot,
+    },
     /// Tell a peer of the newest snapshot that is kept here, with [`Message::SnapshotAt`].
     OfferSnapshot {
         /// Whom.
@@ -279,8 +287,41 @@ pub enum Effect {
         /// One line.
         reason: String,
     },
+    /// The applied state here differs from that of a majority, and is fetched anew: until then this replica votes, and
+    /// neither leads nor serves. With `None`, it is as it should be again. For the driver's log.
+    Quarantine(Option<Divergence>),
+    /// Applied states differ, and no majority of replicas has the same: nobody can tell which is right. This replica
+    /// stops, and the process ends with this reason.
+    Halt {
+        /// One line.
+        reason: String,
+    },
     /// After [`Input::Stop`]: everything that must be said before the end is in the effects before this one.
     Stopped,
+}
+
+/// How the applied state of a replica was found to differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Divergence {
+    /// Its own check of a slot.
+    pub own: Check,
+    /// That of a majority, of the same slot.
+    pub agreed: Check,
+    /// The last slot at which it is known to have agreed; 0 when none is known.
+    pub agreed_until: Slot,
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Divergence { own, agreed, agreed_until } = self;
+        let Check { slot, replies, state } = own;
+        write!(f, "{} after slot {slot}: replies {replies:016x}, state {state:016x} here", own.difference(agreed))?;
+        write!(f, ", replies {:016x}, state {:016x} on a majority", agreed.replies, agreed.state)?;
+        match *agreed_until {
+            Slot::ZERO => f.write_str("; no slot before is known to be the same"),
+            until => write!(f, "; up to slot {until} all was the same"),
+        }
+    }
 }
 
 /// A query for the application.
@@ -311,6 +352,8 @@ pub struct Applied {
     pub replies: Vec<Completed>,
     /// Objects that the slot loaded, by name, or why not; for the driver's log. A name that was taken is not listed.
     pub loaded: Vec<(String, Result<ObjectId, String>)>,
+    /// What replicas compare, of the slots that are checked.
+    pub check: Option<Check>,
 }
 
 /// What one command came to.

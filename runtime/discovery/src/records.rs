@@ -185,6 +185,7 @@ mod tests {
             silent: !heard,
             volatile: false,
             full: false,
+            differs: None,
         }
     }
 

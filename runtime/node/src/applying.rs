@@ -427,7 +427,13 @@ mod tests {
             }
             let there = thread::current().name() == Some("concoord-apply");
             self.threads.send(!there).expect("the test listens");
-            Ok(Output::Applied(Applied { slot, stamp: Timestamp(0), replies: Vec::new(), loaded: Vec::new() }))
+            Ok(Output::Applied(Applied {
+                slot,
+                stamp: Timestamp(0),
+                replies: Vec::new(),
+                loaded: Vec::new(),
+                check: None,
+            }))
         }
     }
 

@@ -393,6 +393,12 @@ impl Driver {
                     let _ = waiting.send(reply);
                 }
             }
+            Effect::DropSnapshots { after, before } => self.store.drop_snapshots(after, before),
+            Effect::Quarantine(Some(divergence)) => tracing::warn!(
+                "what is applied here differs from what a majority has applied: {divergence}; this replica neither leads nor serves until it has fetched their state"
+            ),
+            Effect::Quarantine(None) => tracing::info!("the state of the majority is applied: serving again"),
+            Effect::Halt { reason } => self.work.failed = Some(NodeError::NoAgreement { reason }),
             Effect::RosterChanged(roster) => self.on_roster_changed(Arc::new(roster)),
             Effect::Removed { reason } => self.work.failed = Some(NodeError::Removed { reason }),
             Effect::Stopped => self.work.stopped = true,

@@ -201,6 +201,7 @@ mod tests {
             silent: false,
             volatile: false,
             full: false,
+            differs: None,
         };
         Arc::new(Roster {
             cluster: ClusterId(7),

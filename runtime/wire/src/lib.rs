@@ -4,7 +4,7 @@
 //! |-----------------------------|--------------------------------------------------|
 //! | host and Wasm guest         | [`abi`], [`interface`]                           |
 //! | client and replica          | [`client`], [`hello`]                            |
-//! | replica and replica         | [`peer`], [`join`], [`hello`]                    |
+//! | replica and replica         | [`peer`], [`check`], [`join`], [`hello`]         |
 //! | replica and its disk        | [`record`], [`value`], [`checkpoint`]            |
 //! | proxy and client            | [`caller`]                                       |
 //! | JSON and postcard           | `json`, with the feature of that name            |
@@ -14,6 +14,7 @@
 
 pub mod abi;
 pub mod caller;
+pub mod check;
 pub mod checkpoint;
 pub mod client;
 pub mod codec;

@@ -197,4 +197,7 @@ pub struct RosterMember {
     pub volatile: bool,
     /// Whether it told the reporting replica that its disk is full: it accepts nothing until there is room.
     pub full: bool,
+    /// The slot at which its applied state was found to differ from that of a majority: it does not lead or serve until it
+    /// has fetched that state anew.
+    pub differs: Option<Slot>,
 }

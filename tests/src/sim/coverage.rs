@@ -63,6 +63,10 @@ pub enum Kind {
     Snapshot,
     /// A snapshot that was fetched from a peer.
     Transfer,
+    /// A flipped bit of what a member has applied.
+    Flip,
+    /// A member that found out that its state differs.
+    Quarantine,
     /// A member that keeps nothing on disk.
     Volatile,
     /// A member that votes and runs no objects.
@@ -98,7 +102,7 @@ pub enum Kind {
 }
 
 /// All kinds, with the words for them.
-const KINDS: [(Kind, &str); 46] = [
+const KINDS: [(Kind, &str); 48] = [
     (Kind::Crash, "crashes"),
     (Kind::Blackout, "blackouts"),
     (Kind::Kill, "kills"),
@@ -129,6 +133,8 @@ const KINDS: [(Kind, &str); 46] = [
     (Kind::FullDisk, "full disks"),
     (Kind::Snapshot, "snapshots"),
     (Kind::Transfer, "snapshots fetched"),
+    (Kind::Flip, "flipped bits of state"),
+    (Kind::Quarantine, "members in quarantine"),
     (Kind::Volatile, "volatile members"),
     (Kind::Witness, "witnesses"),
     (Kind::Silence, "members marked silent"),

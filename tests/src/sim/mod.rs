@@ -14,6 +14,7 @@
 //! | `network.rs`       | who hears whom, when, how often                                   |
 //! | `shapes.rs`        | partitions and partial connectivity                               |
 //! | `faults.rs`        | what goes wrong, and when                                         |
+//! | `spoiled.rs`       | states with a flipped bit, until they are right again              |
 //! | `coverage.rs`      | how often each kind of fault came up                              |
 //! | `client.rs`        | clients: sessions, calls in flight, retries                       |
 //! | `wishes.rs`        | what a client does next                                           |
@@ -46,6 +47,7 @@ mod questions;
 mod queue;
 pub mod random;
 mod shapes;
+mod spoiled;
 mod storage;
 mod wishes;
 pub mod world;

@@ -20,6 +20,7 @@ use super::network::Network;
 use super::node::Node;
 use super::queue::Queue;
 use super::random::Chance;
+use super::spoiled::Spoiled;
 use super::storage::Told;
 
 /// Port of address 0.
@@ -117,6 +118,10 @@ pub struct World {
     pub(super) lost_for_good: BTreeSet<NodeId>,
     /// Those of them that stay down.
     pub(super) down_for_good: BTreeSet<NodeId>,
+    /// Members whose applied state was spoiled and is not right again.
+    pub(super) spoiled: Spoiled,
+    /// Until when leadership may change though faults are over: a state was found to be wrong.
+    pub(super) unsettled_until_us: u64,
     /// Whether to print what happens.
     pub(super) told: bool,
 }
@@ -199,6 +204,8 @@ impl World {
             settled_leader: None,
             lost_for_good: BTreeSet::new(),
             down_for_good: BTreeSet::new(),
+            spoiled: Spoiled::new(),
+            unsettled_until_us: 0,
             told: false,
         }
     }

@@ -100,6 +100,7 @@ impl Cluster {
             silent: false,
             volatile: false,
             full: false,
+            differs: None,
         };
         let leader = shared.members.iter().find(|(_, address)| Some(*address) == shared.leader);
         Roster {

@@ -12,6 +12,7 @@
 //! | `outcomes.rs` | which wishes of an object are carried out                    |
 //! | `snapshot.rs` | the whole state as bytes, and back                           |
 //! | `digest.rs`   | seeds and the hash of the state                              |
+//! | `checks.rs`   | what replicas compare to find one that differs               |
 //!
 //! # What is recorded as a call's reply
 //!
@@ -22,6 +23,7 @@
 //!
 //! **Invariants:** slots only rise; decided time and positions never fall; a call is executed at most once.
 
+mod checks;
 mod digest;
 mod outcomes;
 mod registry;
@@ -60,6 +62,8 @@ pub struct Application<O> {
     position: Position,
     now: Timestamp,
     applied: Slot,
+    /// Over what every command came to, in order.
+    replies: u64,
 }
 
 /// Why this replica can't go on applying, while others may. The application is of no use after one: the replica stops
@@ -98,6 +102,7 @@ impl<O: Objects> Application<O> {
             position: Position::default(),
             now: Timestamp::default(),
             applied: Slot::ZERO,
+            replies: 0,
         }
     }
 
@@ -113,11 +118,13 @@ impl<O: Objects> Application<O> {
         let batch: BatchRef<'_> = codec::from_bytes(batch).map_err(|why| HostFault::Batch { slot, why })?;
         self.advance_time(batch.stamp);
         let room = if replies { batch.commands.len() } else { 0 };
-        let mut applied = Applied { slot, stamp: self.now, replies: Vec::with_capacity(room), loaded: Vec::new() };
+        let mut applied =
+            Applied { slot, stamp: self.now, replies: Vec::with_capacity(room), loaded: Vec::new(), check: None };
         for (index, command) in (0..).zip(&batch.commands) {
             let completed = self.execute(SessionId { slot, index }, command, replies, &mut applied.loaded)?;
             applied.replies.extend(completed);
         }
+        applied.check = checks::is_due(self.applied, slot).then(|| self.check(slot));
         self.applied = slot;
         Ok(applied)
     }
@@ -159,7 +166,7 @@ impl<O: Objects> Application<O> {
 
     /// A hash over everything that decided batches have come to: equal on replicas that agree, for checkers.
     pub fn state_hash(&mut self) -> u64 {
-        let digest = Digest::new().with(&(self.cluster, self.position, self.now, self.applied));
+        let digest = Digest::new().with(&(self.cluster, self.position, self.now, self.applied, self.replies));
         let mut digest = self.registry.digest(self.sessions.digest(digest));
         for id in self.registry.ids() {
             digest = digest.with(&self.objects.state_hash(id));
@@ -170,6 +177,11 @@ impl<O: Objects> Application<O> {
     /// Whoever runs the objects.
     pub fn objects(&self) -> &O {
         &self.objects
+    }
+
+    /// The same, for checkers that spoil a state on purpose.
+    pub fn objects_mut(&mut self) -> &mut O {
+        &mut self.objects
     }
 
     /// The loads that failed lately, oldest first.
@@ -197,10 +209,12 @@ impl<O: Objects> Application<O> {
         match *command {
             CommandRef::OpenSession { nonce } => {
                 let result = self.sessions.open(at, nonce, self.now);
+                checks::note(&mut self.replies, &result);
                 Ok(reply.then_some(Completed::Session { nonce, result }))
             }
             CommandRef::KeepAlive { session } => {
                 let alive = self.sessions.keep_alive(session, self.now);
+                checks::note(&mut self.replies, &alive);
                 Ok((reply && !alive).then_some(Completed::Gone { session }))
             }
             CommandRef::CloseSession { session } => {
@@ -214,6 +228,7 @@ impl<O: Objects> Application<O> {
             CommandRef::Load { name, module, arguments } => {
                 if !self.registry.is_taken(name) {
                     let result = self.load(at.slot, name, module, arguments)?;
+                    checks::note(&mut self.replies, &result);
                     loaded.push((name.into(), result));
                 }
                 Ok(None)
@@ -233,10 +248,18 @@ impl<O: Objects> Application<O> {
     ) -> Result<Option<CallResult>, HostFault> {
         match self.sessions.admit(call, floor, self.now) {
             Admission::Execute => {}
-            Admission::Replied(result) => return Ok(reply.then(|| result.clone())),
-            Admission::Refused(error) => return Ok(reply.then_some(Err(error))),
+            Admission::Replied(result) => {
+                checks::note(&mut self.replies, result);
+                return Ok(reply.then(|| result.clone()));
+            }
+            Admission::Refused(error) => {
+                let refused = Err(error);
+                checks::note::<CallResult>(&mut self.replies, &refused);
+                return Ok(reply.then_some(refused));
+            }
         }
         let result = self.run_call(call, object, method, arguments)?;
+        checks::note(&mut self.replies, &result);
         let replied = reply.then(|| result.clone());
         if reply || !mutated!(RepliesOfLeaderOnly) {
             self.sessions.record(call, result);

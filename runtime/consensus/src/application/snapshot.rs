@@ -2,7 +2,7 @@
 //!
 //! A snapshot is one byte of version, then the postcard of these values, one behind another:
 //!
-//! 1. cluster, position, decided time, applied slot;
+//! 1. cluster, position, decided time, applied slot, what stands for all replies;
 //! 2. the open sessions with the replies that they did not acknowledge;
 //! 3. the last object id, the failed loads, each distinct module once, the objects with the number of their module;
 //! 4. the state of each object, in the order of their ids, as [`Objects::snapshot`] gave it;
@@ -26,7 +26,7 @@ use crate::mutated;
 use crate::objects::{Fault, Objects};
 
 /// The version of snapshots that this build writes and reads.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why a snapshot was not restored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,7 +90,7 @@ pub enum RestoreError {
 }
 
 /// What a snapshot begins with.
-type Head = (ClusterId, Position, Timestamp, Slot);
+type Head = (ClusterId, Position, Timestamp, Slot, u64);
 
 impl<O: Objects> Application<O> {
     /// Everything that decided batches have come to, for [`Application::restore`]. The same bytes on replicas that agree.
@@ -100,7 +100,7 @@ impl<O: Objects> Application<O> {
     pub fn snapshot(&mut self) -> Result<Vec<u8>, HostFault> {
         let hash = self.state_hash();
         let mut to = Writer(vec![VERSION]);
-        let head: Head = (self.cluster, self.position, self.now, self.applied);
+        let head: Head = (self.cluster, self.position, self.now, self.applied, self.replies);
         to.put(&head);
         self.sessions.write(&mut to);
         self.registry.write(&mut to);
@@ -149,7 +149,7 @@ impl<O: Objects> Application<O> {
     }
 
     fn read(head: Head, mut objects: O, mut from: Reader<'_>) -> Result<Application<O>, RestoreError> {
-        let (cluster, position, now, applied) = head;
+        let (cluster, position, now, applied, replies) = head;
         let sessions = Sessions::read(&mut from)?;
         let (mut registry, entries) = Registry::read(&mut from)?;
         for entry in entries {
@@ -160,7 +160,7 @@ impl<O: Objects> Application<O> {
         }
         let expected = from.take("the hash of the state")?;
         from.end()?;
-        let mut application = Application { cluster, objects, sessions, registry, position, now, applied };
+        let mut application = Application { cluster, objects, sessions, registry, position, now, applied, replies };
         if mutated!(PositionRestarts) {
             application.position = Position::default();
         }

@@ -12,6 +12,7 @@ use super::reads::Read;
 use super::{Replica, Role};
 use crate::io::{Applied, ClientToken, Completed, Effect, Query};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX, PENDING_BYTES_MAX, PENDING_COMMANDS_MAX};
+use crate::mutated;
 
 /// Commands on their way into a slot, and who waits for what they come to.
 #[derive(Debug, Default)]
@@ -98,8 +99,10 @@ fn command_bytes(command: &Command) -> usize {
 
 impl Replica {
     pub(super) fn on_request(&mut self, client: ClientToken, request: Request) {
-        if self.policy.witness && !matches!(request, Request::View { .. } | Request::Ping { .. }) {
-            return self.refuse_as_witness(client, request);
+        if !matches!(request, Request::View { .. } | Request::Ping { .. })
+            && let Some(why) = self.refuses_clients()
+        {
+            return self.refuse(client, request, why);
         }
         match request {
             Request::OpenSession { nonce } => match self.admit(0, 0) {
@@ -157,16 +160,27 @@ impl Replica {
         }
     }
 
-    /// A witness runs no objects, so whoever asks it for one is sent elsewhere.
-    fn refuse_as_witness(&mut self, client: ClientToken, request: Request) {
+    /// Why this replica serves nobody, if so.
+    fn refuses_clients(&self) -> Option<String> {
+        if self.policy.witness {
+            return Some("it is a witness and runs no objects".into());
+        }
+        self.quarantined().filter(|_| !mutated!(QuarantinedServes))
+    }
+
+    /// Whoever asks for an object is sent elsewhere.
+    fn refuse(&mut self, client: ClientToken, request: Request, why: String) {
         let error = || self.not_leader();
-        let elsewhere = || CallError::NotServing { why: "it is a witness and runs no objects".into() };
+        let elsewhere = || CallError::NotServing { why: why.clone() };
         let response = match request {
             Request::OpenSession { nonce } => Response::SessionOpened { nonce, result: Err(error()) },
             Request::Call { call, .. } => Response::Called { call, result: Err(error()) },
             Request::Query { request, .. } => Response::Queried { request, result: Err(elsewhere()) },
             Request::Describe { request, .. } => Response::Described { request, result: Err(elsewhere()) },
             Request::Backup { request, slot: None, .. } => Response::Backup { request, result: Err(error()) },
+            Request::Backup { request, slot: Some(_), .. } if !self.policy.witness => {
+                Response::Backup { request, result: Err(elsewhere()) }
+            }
             Request::Backup { request, slot: Some(slot), offset } => {
                 return self.effects.push(Effect::Backup { client, request, slot, offset });
             }
@@ -193,6 +207,10 @@ impl Replica {
     /// The application is done with a slot: whoever waits is told.
     pub(super) fn on_applied(&mut self, applied: Applied) {
         self.clients.applied = applied.slot;
+        // What a wrong state comes to says nothing.
+        if let Some(check) = applied.check.filter(|_| self.differs().is_none()) {
+            self.checks.note_own(check);
+        }
         for completed in applied.replies {
             let (client, response) = match completed {
                 Completed::Call { call, result } => {
@@ -210,7 +228,8 @@ impl Replica {
     }
 
     pub(super) fn on_restored(&mut self, slot: Slot) {
-        self.clients.applied = self.clients.applied.max(slot);
+        self.clients.applied = slot;
+        self.end_quarantine(slot);
     }
 
     pub(super) fn reply(&mut self, client: ClientToken, response: Response) {

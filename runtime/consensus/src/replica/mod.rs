@@ -3,7 +3,8 @@
 //! Read the files in the order of a call: [`clients`] takes it in, [`leader`] puts it into a slot, [`acceptor`] accepts
 //! it, [`learner`] learns that it is decided and hands it to the application, [`clients`] replies. Beside that way stand
 //! [`election`] (who campaigns and when), [`candidate`] (phase 1), [`reads`] (read-index), [`views`] (membership),
-//! [`silence`] (members that are unheard), [`stopping`] (clean stops), [`snapshots`] (where logs begin).
+//! [`silence`] (members that are unheard), [`stopping`] (clean stops), [`snapshots`] (where logs begin), [`checks`]
+//! (whether all have applied the same).
 //!
 //! # Why it is safe
 //!
@@ -22,6 +23,7 @@
 
 mod acceptor;
 mod candidate;
+mod checks;
 mod clients;
 mod clock;
 mod election;
@@ -46,6 +48,7 @@ use concoord_wire::record::Record;
 use concoord_wire::{Ballot, ClusterId, NodeId, Slot, ViewId};
 
 use self::candidate::Candidate;
+use self::checks::Checks;
 use self::clients::Clients;
 use self::clock::Clock;
 use self::election::Election;
@@ -179,6 +182,7 @@ pub struct Replica {
     membership: Membership,
     stopping: Stopping,
     snapshots: Snapshots,
+    checks: Checks,
     clock: Clock,
     /// Only the disk's reserve is left: nothing new is accepted.
     disk_full: bool,
@@ -243,6 +247,7 @@ impl Replica {
             membership: Membership::default(),
             stopping: Stopping::default(),
             snapshots: Snapshots::above(base.slot),
+            checks: Checks::default(),
             clock,
             disk_full: false,
             announced: None,
@@ -357,6 +362,7 @@ impl Replica {
             silent: member.silent,
             volatile: member.volatile,
             full: if member.id == self.node { self.disk_full } else { self.election.is_full(member.id) },
+            differs: if member.id == self.node { self.differs() } else { self.checks.differs(member.id) },
         }
     }
 
@@ -401,9 +407,9 @@ impl Replica {
             Message::Entries { first, values, decided } => self.on_entries(from, first, values, decided),
             Message::ReadIndex { request } => self.on_read_index(from, request),
             Message::ReadIndexReply { request, index } => self.on_read_index_reply(from, request, index),
-            Message::AskSnapshot { above } => self.on_ask_snapshot(from, above),
+            Message::AskSnapshot { above, make } => self.on_ask_snapshot(from, above, make),
             Message::SnapshotAt { slot, bytes } => self.on_snapshot_at(from, slot, bytes),
-            Message::FetchSnapshot { slot, offset } => self.effects.push(Effect::SendChunk { to: from, slot, offset }),
+            Message::FetchSnapshot { slot, offset } => self.on_fetch_snapshot(from, slot, offset),
             Message::SnapshotChunk { slot, total, offset, checksum, data } => {
                 self.on_snapshot_chunk(from, slot, total, offset, checksum, data);
             }

@@ -28,6 +28,7 @@ fn roster(replicas: u64) -> Roster {
             silent: false,
             volatile: false,
             full: false,
+            differs: None,
         }
     };
     let mut members: Vec<_> = (1..=replicas).map(member).collect();

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use concoord_wire::abi::{
     Answer, Event, Invocation, LimitKind, LimitReached, Outcome, Rejection, Reply, Timer, Trigger,
 };
+use concoord_wire::check::{Check, Checked};
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::client::{
     Action, AdministerError, BackupPiece, CallError, Consistency, Description, Request, Response,
@@ -199,6 +200,7 @@ fn roster() -> Roster {
         silent: true,
         volatile: true,
         full: true,
+        differs: Some(SLOT),
     };
     Roster {
         cluster: CLUSTER,
@@ -252,6 +254,11 @@ fn values() -> Vec<Value> {
     variants!(Value: Noop, Batch, View, Mark; values)
 }
 
+fn checked() -> Checked {
+    let check = Check { slot: SLOT, replies: u64::MAX, state: 1 };
+    Checked { view: ViewId(300), own: vec![check, Check::default()], agreed: Some(check), differs: Some(SLOT) }
+}
+
 pub(crate) fn peer_frames() -> Vec<PeerFrame> {
     let accepted = values().into_iter().map(|value| AcceptedValue { slot: SLOT, ballot: BALLOT, value }).collect();
     let mut messages = vec![
@@ -267,6 +274,7 @@ pub(crate) fn peer_frames() -> Vec<PeerFrame> {
             first: SLOT,
             decided: SLOT,
             full: true,
+            checked: Some(checked()),
         }),
         Message::HeartbeatReply {
             round: 400,
@@ -280,7 +288,7 @@ pub(crate) fn peer_frames() -> Vec<PeerFrame> {
         Message::ReadIndex { request: 130 },
         Message::ReadIndexReply { request: 130, index: Some(SLOT) },
         Message::ReadIndexReply { request: 130, index: None },
-        Message::AskSnapshot { above: SLOT },
+        Message::AskSnapshot { above: SLOT, make: true },
         Message::SnapshotAt { slot: SLOT, bytes: 1 << 35 },
         Message::FetchSnapshot { slot: SLOT, offset: 1 << 34 },
         Message::SnapshotChunk { slot: SLOT, total: 1 << 35, offset: 1 << 34, checksum: u32::MAX, data: bytes() },

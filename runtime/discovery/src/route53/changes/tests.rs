@@ -18,6 +18,7 @@ fn roster(revision: u64, ids: &[u64]) -> Roster {
         silent: false,
         volatile: false,
         full: false,
+        differs: None,
     };
     Roster {
         cluster: ClusterId(0xabc),
