@@ -50,8 +50,13 @@ fn find_counter(cluster: &Cluster, memory: &Memory, victim: SocketAddr) -> Vec<u
         });
     }
     decrement_many(&addresses, before);
-    reaches(0);
-    found.unwrap_or_default().into_iter().filter(|address| memory.number(*address) == 0).collect()
+    // What was saved before a query, to be put back after it, does not follow without one.
+    let found = found.unwrap_or_default();
+    wait_for("the counter to be 0 there", || {
+        let zero = |address: &u64| memory.number(*address) == 0;
+        let found: Vec<u64> = found.iter().copied().filter(zero).collect();
+        if found.is_empty() { Err(format!("nothing is, at {} places", found.len())) } else { Ok(found) }
+    })
 }
 
 /// The number behind `what` in a line.
