@@ -233,6 +233,7 @@ mod tests {
             volatile: false,
             full: false,
             differs: None,
+            supports: None,
         };
         Roster {
             cluster: ClusterId(1),
@@ -242,6 +243,7 @@ mod tests {
             revision: Slot(9),
             decided: Slot(17),
             reporter: NodeId(1),
+            version: None,
             plugins: vec![],
         }
     }

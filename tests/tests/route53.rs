@@ -49,6 +49,7 @@ fn roster(revision: u64, count: u64, leader: u64) -> Roster {
         volatile: false,
         full: false,
         differs: None,
+        supports: None,
     };
     Roster {
         cluster: CLUSTER,
@@ -58,6 +59,7 @@ fn roster(revision: u64, count: u64, leader: u64) -> Roster {
         revision: Slot(revision),
         decided: Slot(revision),
         reporter: NodeId(leader),
+        version: None,
         plugins: vec![],
     }
 }

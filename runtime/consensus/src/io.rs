@@ -11,6 +11,7 @@ use concoord_wire::join::JoinReply;
 use concoord_wire::member::{Member, Roster};
 use concoord_wire::peer::Message;
 use concoord_wire::record::Record;
+use concoord_wire::version::ClusterVersion;
 use concoord_wire::{Ballot, CallId, NodeId, ObjectId, SessionId, Slot, Timestamp};
 
 /// What the driver's clocks show.
@@ -97,6 +98,8 @@ pub enum Input {
     Restored {
         /// The slot whose state it has now.
         slot: Slot,
+        /// The decided version after it.
+        version: ClusterVersion,
     },
     /// A snapshot of this slot is durable, made here for [`Effect::TakeSnapshot`].
     SnapshotSaved {
@@ -354,6 +357,8 @@ pub struct Applied {
     pub loaded: Vec<(String, Result<ObjectId, String>)>,
     /// What replicas compare, of the slots that are checked.
     pub check: Option<Check>,
+    /// The decided version after the slot.
+    pub version: ClusterVersion,
 }
 
 /// What one command came to.

@@ -199,5 +199,9 @@ mod switched {
         DivergenceIgnored,
         /// A replica that knows that its state is wrong answers clients from it.
         QuarantinedServes,
+        /// A leader goes on to the next version as soon as its own build applies it.
+        VersionOfLeader,
+        /// A replica executes what is decided in a version that its build does not apply.
+        LackedVersionRuns,
     }
 }

@@ -34,6 +34,7 @@ use concoord_wire::member::{Member, Services, Standing, View};
 use concoord_wire::peer::{Heartbeat, Message};
 use concoord_wire::record::Record;
 use concoord_wire::value::{Removal, Value, ViewChange};
+use concoord_wire::version::{ClusterVersion, Versions};
 use concoord_wire::{CallId, ClusterId, NodeId, ObjectId, SessionId, Slot, Timestamp};
 
 /// More rounds than any script needs until nothing is on its way.
@@ -63,6 +64,7 @@ fn member(id: NodeId, standing: Standing) -> Member {
         volatile: false,
         standing,
         silent: false,
+        supports: Versions::OF_BUILD,
     }
 }
 
@@ -122,11 +124,17 @@ impl Script {
             "check" => {
                 let slot = Slot(words[2].parse().expect("a slot"));
                 let check = Check { slot, replies: 0, state: words[3].parse().expect("a hash") };
-                let (stamp, check) = (Timestamp(0), Some(check));
-                self.step(node(1), Input::Applied(Applied { slot, stamp, replies: vec![], loaded: vec![], check }));
+                let (stamp, check, version) = (Timestamp(0), Some(check), ClusterVersion::FIRST);
+                self.step(
+                    node(1),
+                    Input::Applied(Applied { slot, stamp, replies: vec![], loaded: vec![], check, version }),
+                );
             }
             "saved" => self.step(node(1), Input::SnapshotSaved { slot: Slot(words[2].parse().expect("a slot")) }),
-            "restored" => self.step(node(1), Input::Restored { slot: Slot(words[2].parse().expect("a slot")) }),
+            "restored" => self.step(
+                node(1),
+                Input::Restored { slot: Slot(words[2].parse().expect("a slot")), version: ClusterVersion::FIRST },
+            ),
             "offer" => {
                 let message = Message::SnapshotAt { slot: Slot(words[3].parse().expect("a slot")), bytes: 9 };
                 self.step(node(2), Input::Peer { from: node(1), message });
@@ -145,6 +153,7 @@ impl Script {
             node: id,
             member: member(id, Standing::Learner { replaces: None }),
             base: Checkpoint::genesis(ClusterId(1), genesis),
+            version: ClusterVersion::FIRST,
             contacts,
             timing: Timing::default(),
             policy: Policy::default(),
@@ -195,7 +204,14 @@ impl Script {
             self.carry_out(id, effect);
         }
         while let Some((id, slot)) = self.to_apply.pop_front() {
-            let applied = Applied { slot, stamp: Timestamp(0), replies: vec![], loaded: vec![], check: None };
+            let applied = Applied {
+                slot,
+                stamp: Timestamp(0),
+                replies: vec![],
+                loaded: vec![],
+                check: None,
+                version: ClusterVersion::FIRST,
+            };
             self.step(id, Input::Applied(applied));
         }
     }
@@ -387,7 +403,7 @@ fn of_message(message: &Message) -> String {
             let checked = checked.as_ref().map_or(String::new(), of_checked);
             format!("heartbeat {round}{leading} hears {hears}, {connected}, decided {decided}{full}{checked}")
         }
-        Message::HeartbeatReply { round, ballot, decided, applied, services: _ } => {
+        Message::HeartbeatReply { round, ballot, decided, applied, services: _, supports: _ } => {
             let confirms = ballot.map_or(String::new(), |ballot| format!(" confirms {ballot}"));
             format!("heartbeat reply {round}{confirms}, decided {decided}, applied {applied}")
         }

@@ -186,6 +186,7 @@ mod tests {
             volatile: false,
             full: false,
             differs: None,
+            supports: None,
         }
     }
 
@@ -198,6 +199,7 @@ mod tests {
             revision: Slot(7),
             decided: Slot(9),
             reporter: NodeId(1),
+            version: None,
             plugins: vec![],
         }
     }

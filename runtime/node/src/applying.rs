@@ -19,6 +19,7 @@ use concoord_consensus::objects::Objects;
 use concoord_wire::Slot;
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::client::Response;
+use concoord_wire::version::ClusterVersion;
 use tokio::sync::mpsc as tokio_mpsc;
 use tokio::task;
 
@@ -57,7 +58,7 @@ pub(crate) enum Output {
     Applied(Applied),
     Respond { client: ClientToken, response: Response },
     Snapshot { checkpoint: Checkpoint, body: Bytes },
-    Restored { slot: Slot },
+    Restored { slot: Slot, version: ClusterVersion },
 }
 
 type Outputs = Vec<Output>;
@@ -361,7 +362,7 @@ where
                 let restored = Application::restore(application.cluster(), (self.objects)()?, &body);
                 self.application =
                     restored.map_err(|error| format!("the snapshot of slot {slot} can't be taken over: {error}"))?;
-                Output::Restored { slot }
+                Output::Restored { slot, version: self.application.version() }
             }
         })
     }
@@ -433,6 +434,7 @@ mod tests {
                 replies: Vec::new(),
                 loaded: Vec::new(),
                 check: None,
+                version: ClusterVersion::FIRST,
             }))
         }
     }

@@ -261,7 +261,7 @@ impl Driver {
             }
             Output::Respond { client, response } => self.clients.respond(client, &response),
             Output::Snapshot { checkpoint, body } => self.store.save_snapshot(checkpoint, body),
-            Output::Restored { slot } => self.step(now, Input::Restored { slot }),
+            Output::Restored { slot, version } => self.step(now, Input::Restored { slot, version }),
         }
         Ok(())
     }

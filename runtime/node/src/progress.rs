@@ -202,6 +202,7 @@ mod tests {
             volatile: false,
             full: false,
             differs: None,
+            supports: None,
         };
         Arc::new(Roster {
             cluster: ClusterId(7),
@@ -211,6 +212,7 @@ mod tests {
             revision: Slot(1),
             decided: Slot(1),
             reporter: ME,
+            version: None,
             plugins: vec![],
         })
     }

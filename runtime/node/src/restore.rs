@@ -17,6 +17,7 @@ use concoord_executor::Executor;
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::member::{Member, Services, Standing, View};
 use concoord_wire::record::Record;
+use concoord_wire::version::Versions;
 use concoord_wire::{ClusterId, NodeId, Slot, Timestamp};
 
 use crate::disk::{Directory, DirectoryError, RealDirectory};
@@ -166,6 +167,7 @@ fn left_state(path: &Path) -> Result<State, RestoreError> {
     let config = Config {
         node: identity.node,
         member: member(identity.node, ([127, 0, 0, 1], 1).into()),
+        version: application.version(),
         base: checkpoint,
         contacts: Vec::new(),
         timing: Timing::default(),
@@ -205,5 +207,13 @@ fn found(state: State, data_dir: &Path, address: SocketAddr) -> Result<Restored,
 }
 
 fn member(id: NodeId, address: SocketAddr) -> Member {
-    Member { id, address, services: Services::default(), volatile: false, standing: Standing::Voter, silent: false }
+    Member {
+        id,
+        address,
+        services: Services::default(),
+        volatile: false,
+        standing: Standing::Voter,
+        silent: false,
+        supports: Versions::OF_BUILD,
+    }
 }

@@ -6,6 +6,7 @@
 //! | client and replica          | [`client`], [`hello`]                            |
 //! | replica and replica         | [`peer`], [`check`], [`join`], [`hello`]         |
 //! | replica and its disk        | [`record`], [`value`], [`checkpoint`]            |
+//! | build and build             | [`version`]                                      |
 //! | proxy and client            | [`caller`]                                       |
 //! | JSON and postcard           | `json`, with the feature of that name            |
 //!
@@ -29,5 +30,6 @@ pub mod member;
 pub mod peer;
 pub mod record;
 pub mod value;
+pub mod version;
 
 pub use ids::{Ballot, CallId, ClusterId, GroupId, NodeId, ObjectId, Position, SessionId, Slot, Timestamp, ViewId};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::Checked;
 use crate::member::{Member, Services};
 use crate::value::Value;
+use crate::version::Versions;
 use crate::{Ballot, NodeId, Slot};
 
 /// A message of one replica to another.
@@ -70,6 +71,8 @@ pub enum Message {
         applied: Slot,
         /// What the answering replica offers since it was started last.
         services: Services,
+        /// The versions that it applies since then.
+        supports: Versions,
     },
     /// A replica that lags asks for decided values, starting here.
     Fetch {

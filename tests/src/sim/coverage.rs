@@ -79,6 +79,12 @@ pub enum Kind {
     Eviction,
     /// A member that came back after it was evicted or left.
     Return,
+    /// A member or a joiner of a newer build.
+    Upgrade,
+    /// A version that a cluster went on to.
+    Version,
+    /// A joiner that was refused since it could not apply what is decided.
+    TooOld,
     /// Clients that lost their connections.
     Reconnect,
     /// A client that crashed, and with it all that it knew.
@@ -102,7 +108,7 @@ pub enum Kind {
 }
 
 /// All kinds, with the words for them.
-const KINDS: [(Kind, &str); 48] = [
+const KINDS: [(Kind, &str); 51] = [
     (Kind::Crash, "crashes"),
     (Kind::Blackout, "blackouts"),
     (Kind::Kill, "kills"),
@@ -141,6 +147,9 @@ const KINDS: [(Kind, &str); 48] = [
     (Kind::Services, "members with other services"),
     (Kind::Eviction, "evictions"),
     (Kind::Return, "members taken back"),
+    (Kind::Upgrade, "upgrades"),
+    (Kind::Version, "versions decided"),
+    (Kind::TooOld, "builds that were too old"),
     (Kind::Reconnect, "reconnects"),
     (Kind::ClientCrash, "client crashes"),
     (Kind::Heal, "heals"),

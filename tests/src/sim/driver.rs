@@ -193,6 +193,7 @@ impl World {
     }
 
     pub(super) fn transmit(&mut self, from: NodeId, to: NodeId, message: Message) {
+        self.check_proposal(from, &message);
         if let Err(violation) = self.checks.said(from, &message) {
             self.violation.get_or_insert(violation);
         }
@@ -221,9 +222,17 @@ impl World {
             return self.schedule(wait, Event::Work { node: id, life });
         }
         let Some(done) = process.work() else { return };
+        let done = match done {
+            Ok(done) => done,
+            Err(fault) => {
+                self.replace_build(id, &fault.to_string());
+                return self.kill(id);
+            }
+        };
         match done {
             Done::Applied(applied) => {
                 self.loaded |= process.application.objects().iter().count() == MODULES.len();
+                self.check_version(id, applied.slot);
                 self.compare_state(id, applied.slot);
                 self.input(id, Input::Applied(applied));
             }
@@ -231,7 +240,8 @@ impl World {
             Done::Snapshot(checkpoint, body) => self.save_snapshot(id, &checkpoint, &body),
             Done::Restored(slot) => {
                 self.compare_state(id, slot);
-                self.input(id, Input::Restored { slot });
+                let version = self.nodes[&id].process.as_ref().expect("it runs").application.version();
+                self.input(id, Input::Restored { slot, version });
             }
         }
     }

@@ -8,6 +8,7 @@
 //! | `phases.rs`        | how a run goes: safety under faults, then liveness of a majority  |
 //! | `driver.rs`        | what a node's driver does with inputs and effects                 |
 //! | `node.rs`          | one replica's machine: production log and snapshots on its disk   |
+//! | `upgrades.rs`      | builds of different versions                                      |
 //! | `storage.rs`       | what its driver does with log and snapshots                       |
 //! | `clock.rs`         | its clocks                                                        |
 //! | `lives.rs`         | how nodes join, start, crash and leave                            |
@@ -49,6 +50,7 @@ pub mod random;
 mod shapes;
 mod spoiled;
 mod storage;
+mod upgrades;
 mod wishes;
 pub mod world;
 

@@ -101,6 +101,7 @@ impl Cluster {
             volatile: false,
             full: false,
             differs: None,
+            supports: None,
         };
         let leader = shared.members.iter().find(|(_, address)| Some(*address) == shared.leader);
         Roster {
@@ -111,6 +112,7 @@ impl Cluster {
             revision: Slot(1),
             decided: Slot(1),
             reporter,
+            version: None,
             plugins: vec![],
         }
     }

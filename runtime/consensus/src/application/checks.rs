@@ -30,7 +30,7 @@ impl<O: Objects> Application<O> {
     /// in the replies.
     pub(super) fn check(&mut self, slot: Slot) -> Check {
         let sessions = (self.sessions.len(), self.sessions.kept_bytes());
-        let mut digest = Digest::new().with(&(self.cluster, self.position, self.now, slot, sessions));
+        let mut digest = Digest::new().with(&(self.cluster, self.version, self.position, self.now, slot, sessions));
         for id in self.registry.ids() {
             digest = digest.with(&(id, self.objects.state_hash(id)));
         }

@@ -13,6 +13,7 @@
 //! | `snapshot.rs` | the whole state as bytes, and back                           |
 //! | `digest.rs`   | seeds and the hash of the state                              |
 //! | `checks.rs`   | what replicas compare to find one that differs               |
+//! | `version.rs`  | which way of applying is decided                             |
 //!
 //! # What is recorded as a call's reply
 //!
@@ -31,6 +32,7 @@ mod sessions;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod version;
 
 use bytes::Bytes;
 use concoord_wire::abi::{Invocation, ObjectLimits, Trigger};
@@ -38,6 +40,7 @@ use concoord_wire::client::{CallError, Response};
 use concoord_wire::codec::{self, FrameError};
 use concoord_wire::interface::MethodKind;
 use concoord_wire::value::{BatchRef, CommandRef};
+use concoord_wire::version::{ClusterVersion, Versions};
 use concoord_wire::{CallId, ClusterId, ObjectId, Position, SessionId, Slot, Timestamp};
 
 use self::digest::{Digest, mix};
@@ -64,6 +67,10 @@ pub struct Application<O> {
     applied: Slot,
     /// Over what every command came to, in order.
     replies: u64,
+    /// The decided way of applying.
+    version: ClusterVersion,
+    /// The ways that this build knows.
+    supports: Versions,
 }
 
 /// Why this replica can't go on applying, while others may. The application is of no use after one: the replica stops
@@ -78,6 +85,17 @@ pub enum HostFault {
         slot: Slot,
         /// What is wrong with it.
         why: FrameError,
+    },
+    /// The cluster has decided to apply in a way that this build does not know. Nothing was executed in it.
+    #[error("the cluster runs version {decided} from slot {slot} on, and this build applies {supports}: {}",
+        if .supports.last < *.decided { "upgrade it" } else { "use an older one" })]
+    Version {
+        /// The first slot that this build can't apply.
+        slot: Slot,
+        /// What is decided.
+        decided: ClusterVersion,
+        /// What this build applies.
+        supports: Versions,
     },
     /// This host can't run an object.
     #[error("this host can't run {object} after slot {applied}: {why}")]
@@ -103,6 +121,8 @@ impl<O: Objects> Application<O> {
             now: Timestamp::default(),
             applied: Slot::ZERO,
             replies: 0,
+            version: ClusterVersion::FIRST,
+            supports: Versions::OF_BUILD,
         }
     }
 
@@ -116,16 +136,25 @@ impl<O: Objects> Application<O> {
     pub fn apply(&mut self, slot: Slot, batch: &[u8], replies: bool) -> Result<Applied, HostFault> {
         assert!(slot > self.applied, "slot {slot} after slot {}", self.applied);
         let batch: BatchRef<'_> = codec::from_bytes(batch).map_err(|why| HostFault::Batch { slot, why })?;
+        self.admit_version(slot, batch.commands.first())?;
         self.advance_time(batch.stamp);
         let room = if replies { batch.commands.len() } else { 0 };
-        let mut applied =
-            Applied { slot, stamp: self.now, replies: Vec::with_capacity(room), loaded: Vec::new(), check: None };
+        let mut applied = Applied {
+            slot,
+            stamp: self.now,
+            replies: Vec::with_capacity(room),
+            loaded: Vec::new(),
+            check: None,
+            version: self.version,
+        };
         for (index, command) in (0..).zip(&batch.commands) {
+            self.admit_version(slot, Some(command))?;
             let completed = self.execute(SessionId { slot, index }, command, replies, &mut applied.loaded)?;
             applied.replies.extend(completed);
         }
         applied.check = checks::is_due(self.applied, slot).then(|| self.check(slot));
         self.applied = slot;
+        applied.version = self.version;
         Ok(applied)
     }
 
@@ -166,7 +195,8 @@ impl<O: Objects> Application<O> {
 
     /// A hash over everything that decided batches have come to: equal on replicas that agree, for checkers.
     pub fn state_hash(&mut self) -> u64 {
-        let digest = Digest::new().with(&(self.cluster, self.position, self.now, self.applied, self.replies));
+        let digest =
+            Digest::new().with(&(self.cluster, self.position, self.now, self.applied, self.replies, self.version));
         let mut digest = self.registry.digest(self.sessions.digest(digest));
         for id in self.registry.ids() {
             digest = digest.with(&self.objects.state_hash(id));
@@ -217,6 +247,8 @@ impl<O: Objects> Application<O> {
                 checks::note(&mut self.replies, &alive);
                 Ok((reply && !alive).then_some(Completed::Gone { session }))
             }
+            // It has taken effect already.
+            CommandRef::Version(_) => Ok(None),
             CommandRef::CloseSession { session } => {
                 self.sessions.close(session);
                 Ok(None)

@@ -13,6 +13,7 @@ use crate::io::ClientToken;
 use crate::limits::{LOAD_FAILURES_KEPT_MAX, REPLIES_KEPT_MAX, SESSION_TTL_MS};
 use crate::objects::Accept;
 
+mod agreement;
 mod snapshots;
 
 const TTL_US: u64 = SESSION_TTL_MS * 1000;

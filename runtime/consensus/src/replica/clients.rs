@@ -6,6 +6,7 @@ use bytes::Bytes;
 use concoord_wire::client::{CallError, Consistency, Request, Response};
 use concoord_wire::limits::{ARGUMENTS_BYTES_MAX, NAME_BYTES_MAX};
 use concoord_wire::value::Command;
+use concoord_wire::version::ClusterVersion;
 use concoord_wire::{CallId, SessionId, Slot};
 
 use super::reads::Read;
@@ -81,7 +82,7 @@ impl Clients {
         Ok(())
     }
 
-    fn push(&mut self, command: Command) {
+    pub(super) fn push(&mut self, command: Command) {
         self.pending_bytes += command_bytes(&command);
         self.pending.push_back(command);
     }
@@ -93,7 +94,10 @@ fn command_bytes(command: &Command) -> usize {
     match command {
         Command::Call { method, arguments, .. } => FIXED + method.len() + arguments.len(),
         Command::Load { name, module, arguments } => FIXED + name.len() + module.len() + arguments.len(),
-        Command::OpenSession { .. } | Command::KeepAlive { .. } | Command::CloseSession { .. } => FIXED,
+        Command::OpenSession { .. }
+        | Command::KeepAlive { .. }
+        | Command::CloseSession { .. }
+        | Command::Version(_) => FIXED,
     }
 }
 
@@ -207,6 +211,7 @@ impl Replica {
     /// The application is done with a slot: whoever waits is told.
     pub(super) fn on_applied(&mut self, applied: Applied) {
         self.clients.applied = applied.slot;
+        self.versions.note_version(applied.version);
         // What a wrong state comes to says nothing.
         if let Some(check) = applied.check.filter(|_| self.differs().is_none()) {
             self.checks.note_own(check);
@@ -227,7 +232,8 @@ impl Replica {
         }
     }
 
-    pub(super) fn on_restored(&mut self, slot: Slot) {
+    pub(super) fn on_restored(&mut self, slot: Slot, version: ClusterVersion) {
+        self.versions.note_version(version);
         self.clients.applied = slot;
         self.end_quarantine(slot);
     }

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 use concoord_wire::check::Checked;
-use concoord_wire::member::Services;
+use concoord_wire::member::{Member, Services};
 use concoord_wire::peer::{Heartbeat, Message};
 use concoord_wire::{Ballot, NodeId, Slot, ViewId};
 
@@ -222,6 +222,7 @@ impl Replica {
             self.ask_contacts();
             self.ask_to_return();
             self.judge_silence();
+            self.raise_version();
             self.tick_snapshots();
             self.tick_reads();
             self.continue_stopping();
@@ -380,8 +381,8 @@ impl Replica {
             None => self.catch_up_elsewhere(from, decided),
         }
         let (decided, applied) = (self.log.decided(), self.clients.applied_of(self.log.decided()));
-        let services = self.member.services;
-        let reply = Message::HeartbeatReply { round, ballot: confirms, decided, applied, services };
+        let Member { services, supports, .. } = self.member;
+        let reply = Message::HeartbeatReply { round, ballot: confirms, decided, applied, services, supports };
         self.send_as_known(from, reply);
     }
 

@@ -4,7 +4,7 @@
 //! it, [`learner`] learns that it is decided and hands it to the application, [`clients`] replies. Beside that way stand
 //! [`election`] (who campaigns and when), [`candidate`] (phase 1), [`reads`] (read-index), [`views`] (membership),
 //! [`silence`] (members that are unheard), [`stopping`] (clean stops), [`snapshots`] (where logs begin), [`checks`]
-//! (whether all have applied the same).
+//! (whether all have applied the same), [`versions`] (when applying changes its meaning).
 //!
 //! # Why it is safe
 //!
@@ -37,6 +37,7 @@ mod silence;
 mod slots;
 mod snapshots;
 mod stopping;
+mod versions;
 mod views;
 
 use std::collections::BTreeMap;
@@ -45,6 +46,7 @@ use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::member::{Member, Roster, RosterMember, View};
 use concoord_wire::peer::Message;
 use concoord_wire::record::Record;
+use concoord_wire::version::ClusterVersion;
 use concoord_wire::{Ballot, ClusterId, NodeId, Slot, ViewId};
 
 use self::candidate::Candidate;
@@ -126,6 +128,8 @@ pub struct Config {
     pub member: Member,
     /// The snapshot that its log starts from.
     pub base: Checkpoint,
+    /// The version of the application's state in that snapshot.
+    pub version: ClusterVersion,
     /// Members to catch up from while this replica is in no view that it knows.
     pub contacts: Vec<NodeId>,
     /// How long things take.
@@ -183,6 +187,7 @@ pub struct Replica {
     stopping: Stopping,
     snapshots: Snapshots,
     checks: Checks,
+    versions: versions::Known,
     clock: Clock,
     /// Only the disk's reserve is left: nothing new is accepted.
     disk_full: bool,
@@ -248,6 +253,7 @@ impl Replica {
             stopping: Stopping::default(),
             snapshots: Snapshots::above(base.slot),
             checks: Checks::default(),
+            versions: versions::Known::new(config.version),
             clock,
             disk_full: false,
             announced: None,
@@ -273,7 +279,7 @@ impl Replica {
             Input::Load { name, module, arguments } => self.on_load(name, module, arguments),
             Input::Durable { position } => self.on_durable(position),
             Input::Applied(applied) => self.on_applied(applied),
-            Input::Restored { slot } => self.on_restored(slot),
+            Input::Restored { slot, version } => self.on_restored(slot, version),
             Input::SnapshotSaved { slot } => self.on_snapshot_saved(slot),
             Input::SnapshotFailed { slot } => self.on_snapshot_failed(slot),
             Input::SnapshotKept { slot, bytes } => self.on_snapshot_kept(slot, bytes),
@@ -347,6 +353,7 @@ impl Replica {
             revision: self.view_slot.max(self.mark_slot).max(self.led_from),
             decided: self.log.decided(),
             reporter: self.node,
+            version: self.version(),
             plugins: Vec::new(),
         }
     }
@@ -363,6 +370,7 @@ impl Replica {
             volatile: member.volatile,
             full: if member.id == self.node { self.disk_full } else { self.election.is_full(member.id) },
             differs: if member.id == self.node { self.differs() } else { self.checks.differs(member.id) },
+            supports: self.supported(member.id),
         }
     }
 
@@ -399,8 +407,9 @@ impl Replica {
             Message::Accepted { ballot, slot } => self.on_accepted(from, ballot, slot),
             Message::Reject { promised, decided } => self.on_reject(from, promised, decided),
             Message::Heartbeat(heartbeat) => self.on_heartbeat(from, heartbeat),
-            Message::HeartbeatReply { round, ballot, decided, applied, services } => {
+            Message::HeartbeatReply { round, ballot, decided, applied, services, supports } => {
                 self.election.note_offered(from, services);
+                self.versions.note_supported(from, supports);
                 self.on_heartbeat_reply(from, round, ballot, decided, applied);
             }
             Message::Fetch { from: slot } => self.on_fetch(from, slot),

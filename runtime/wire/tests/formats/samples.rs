@@ -18,6 +18,7 @@ use concoord_wire::member::{Member, PluginState, Role, Roster, RosterMember, Ser
 use concoord_wire::peer::{AcceptedValue, Heartbeat, Message, PeerFrame};
 use concoord_wire::record::{GroupRecord, Record};
 use concoord_wire::value::{Batch, Command, Removal, Value, ViewChange, ViewCommand};
+use concoord_wire::version::{ClusterVersion, Versions};
 use concoord_wire::{Ballot, CallId, ClusterId, NodeId, ObjectId, Position, SessionId, Slot, Timestamp, ViewId};
 
 use super::{GROUP, variants};
@@ -201,6 +202,7 @@ fn roster() -> Roster {
         volatile: true,
         full: true,
         differs: Some(SLOT),
+        supports: Some(versions()),
     };
     Roster {
         cluster: CLUSTER,
@@ -210,6 +212,7 @@ fn roster() -> Roster {
         revision: SLOT,
         decided: SLOT,
         reporter: NODE,
+        version: Some(ClusterVersion(u16::MAX)),
         plugins: vec![
             PluginState { name: "dns".into(), published: Some(SLOT), left_to: None, failure: None },
             PluginState {
@@ -235,6 +238,7 @@ fn members() -> Vec<Member> {
         volatile: id == 2,
         standing,
         silent: id == 1,
+        supports: versions(),
     };
     (1..).zip(standings).map(member).collect()
 }
@@ -252,6 +256,10 @@ fn values() -> Vec<Value> {
     values.extend(changes.into_iter().map(|change| Value::View(ViewCommand { based_on: ViewId(129), change })));
     values.push(Value::Mark { view: ViewId(300), member: NODE, silent: true, services: Services::ROUTE53 });
     variants!(Value: Noop, Batch, View, Mark; values)
+}
+
+fn versions() -> Versions {
+    Versions { first: ClusterVersion(300), last: ClusterVersion(u16::MAX) }
 }
 
 fn checked() -> Checked {
@@ -282,6 +290,7 @@ pub(crate) fn peer_frames() -> Vec<PeerFrame> {
             decided: SLOT,
             applied: Slot(1),
             services: Services::DNS,
+            supports: versions(),
         },
         Message::Fetch { from: SLOT },
         Message::Entries { first: SLOT, values: values(), decided: SLOT },
@@ -316,7 +325,8 @@ pub(crate) fn join_replies() -> Vec<JoinReply> {
         RetryReason::Busy,
         RetryReason::AddressTaken { holder: NODE, address: v4() },
     ]);
-    let refusals = variants!(JoinRefusal: Unreachable, Expelled, Minority, Full; vec![
+    let refusals = variants!(JoinRefusal: Unreachable, Expelled, Minority, Version, Full; vec![
+        JoinRefusal::Version { cluster: ClusterVersion(u16::MAX), supports: versions() },
         JoinRefusal::Expelled { member: NODE },
         JoinRefusal::Minority { kind: "witness".into() },
         JoinRefusal::Unreachable { address: v6(), why: "timed out".into() },
@@ -346,12 +356,13 @@ pub(crate) fn group_records() -> Vec<GroupRecord> {
 }
 
 pub(crate) fn batch() -> Batch {
-    let commands = variants!(Command: OpenSession, KeepAlive, CloseSession, Call, Load; vec![
+    let commands = variants!(Command: OpenSession, KeepAlive, CloseSession, Call, Load, Version; vec![
         Command::OpenSession { nonce: u128::MAX },
         Command::KeepAlive { session: SESSION },
         Command::CloseSession { session: SESSION },
         Command::Call { call: CALL, floor: 7, object: ObjectId(1), method: "größer".into(), arguments: bytes() },
         Command::Load { name: "counter".into(), module: Bytes::from(vec![3; 200]), arguments: Bytes::new() },
+        Command::Version(ClusterVersion(300)),
     ]);
     Batch { stamp: Timestamp(1 << 50), commands }
 }

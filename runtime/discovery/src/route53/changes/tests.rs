@@ -19,6 +19,7 @@ fn roster(revision: u64, ids: &[u64]) -> Roster {
         volatile: false,
         full: false,
         differs: None,
+        supports: None,
     };
     Roster {
         cluster: ClusterId(0xabc),
@@ -28,6 +29,7 @@ fn roster(revision: u64, ids: &[u64]) -> Roster {
         revision: Slot(revision),
         decided: Slot(revision),
         reporter: NodeId(1),
+        version: None,
         plugins: vec![],
     }
 }
