@@ -1,5 +1,6 @@
 //! A replica whose memory fails while it is at work: one bit of its counter is another one. It finds out at the next check,
-//! takes itself out of service, fetches the state of the others and is back, and no client of the others notices.
+//! takes itself out of service, fetches the state of the others and is back, and no client of the others notices. Where
+//! there is only one other, nobody can tell which of them is right, and both stop.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use concoord_objects::CounterProxy;
 use concoord_tests::cluster::{Cluster, concoord, wait_for};
 use concoord_tests::load::{Load, blocking, counted, increment_many};
 use concoord_tests::memory::Memory;
+use tokio::time::timeout;
 
 const CLIENTS: usize = 8;
 const INCREMENTS: u64 = 500;
@@ -66,6 +68,46 @@ fn number_behind(line: &str, what: &str) -> u64 {
     digits.parse().unwrap_or_else(|_| panic!("no number behind '{what}' in: {line}"))
 }
 
+/// Flips a bit of the counter at an address, for good.
+fn flip(memory: &Memory, address: u64) {
+    wait_for("the flipped bit to stay", || {
+        memory.flip(address, BIT);
+        // An increment that was under way has written over it.
+        let value = memory.number(address);
+        if value >> BIT & 1 == 1 { Ok(()) } else { Err(format!("the counter is {value}")) }
+    });
+}
+
+/// Increments, one after another, until nobody answers any more.
+fn increment_until_the_end(addresses: &str) {
+    blocking(async {
+        let client = Client::connect(addresses).await.expect("the replicas run");
+        let counter = CounterProxy::new(client.clone());
+        while let Ok(Ok(_)) = timeout(GAP_LIMIT, counter.increment()).await {}
+    });
+}
+
+#[test]
+fn of_two_that_differ_both_stop_and_say_where() {
+    let mut cluster = Cluster::of("tie", "counter", 2);
+    let leader = cluster.leader(cluster.all()[0]);
+    let victim = cluster.other_than(leader);
+    let memory = Memory::of(cluster.replica(victim).process());
+    let places = find_counter(&cluster, &memory, victim);
+    assert_eq!(places.len(), 1, "one number is the counter");
+    flip(&memory, places[0]);
+    increment_until_the_end(&cluster.addresses());
+    for address in [leader, victim] {
+        let replica = cluster.replica(address);
+        assert_eq!(replica.wait().code(), Some(1), "{}", replica.log());
+        let log = replica.log();
+        let said = log.lines().last().unwrap_or_default();
+        assert!(said.contains("and no majority has the same"), "{said}");
+        println!("{said}");
+        assert!(number_behind(said, "after slot ") >= CHECK_SLOTS, "{said}");
+    }
+}
+
 #[test]
 fn a_flipped_bit_is_found_and_mended_while_the_others_go_on() {
     let mut cluster = Cluster::of("divergence", "counter", 3);
@@ -80,12 +122,7 @@ fn a_flipped_bit_is_found_and_mended_while_the_others_go_on() {
     load.wait_for_increments(INCREMENTS);
     load.next_period();
     let began = Instant::now();
-    wait_for("the flipped bit to stay", || {
-        memory.flip(places[0], BIT);
-        // An increment that was under way has written over it.
-        let value = memory.number(places[0]);
-        if value >> BIT & 1 == 1 { Ok(()) } else { Err(format!("the counter is {value}")) }
-    });
+    flip(&memory, places[0]);
     let found = wait_for("the replica to find out", || {
         let log = cluster.replica(victim).log();
         log.lines().find(|line| line.contains("differs from what a majority has applied")).map(str::to_owned).ok_or(log)

@@ -239,8 +239,13 @@ impl Node {
         };
         self.started = true;
         let supports = self.member.supports;
-        let application = Application::restore_supporting(cluster, Natives::default(), supports, &body);
-        let application = application.expect("a snapshot of our own");
+        let application = if beginning.policy.witness {
+            // It opens no snapshot: its build may lack the version of that.
+            Application::new(cluster, Natives::default())
+        } else {
+            let restored = Application::restore_supporting(cluster, Natives::default(), supports, &body);
+            restored.expect("a snapshot of our own")
+        };
         let config = Config {
             node: self.id,
             member: self.member.clone(),

@@ -20,6 +20,9 @@ use super::world::World;
 /// passed over at most.
 const CHECKS_PASSED_OVER_MAX: u64 = 2;
 
+/// So many checks a node may have applied until it hears of the one that tells it.
+const CHECKS_UNNOTICED_MAX: u64 = 5;
+
 /// Where a state was spoiled.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spoil {
@@ -72,7 +75,7 @@ impl World {
         let state = process.application.state_hash();
         if self.spoiled.contains_key(&id) {
             if self.checks.state_after(slot) != Some(state) {
-                return;
+                return self.judge_unnoticed(id, slot);
             }
             self.spoiled.remove(&id);
             self.say(|| format!("{id:?} has the right state after slot {slot}"));
@@ -80,6 +83,18 @@ impl World {
         let objects = self.nodes[&id].process.as_ref().expect("it runs").application.objects();
         if let Err(violation) = self.checks.applied(id, slot, state, objects) {
             self.violation.get_or_insert(violation);
+        }
+    }
+
+    /// A node whose state is wrong has applied a slot: it can't be much behind the check at which it should have found out.
+    fn judge_unnoticed(&mut self, id: NodeId, slot: Slot) {
+        let spoil = self.spoiled[&id];
+        let late = slot.0 / CHECK_SLOTS > spoil.after.0 / CHECK_SLOTS + CHECKS_UNNOTICED_MAX;
+        if late && self.lives_on(id, spoil.life) {
+            self.note_violation(format!(
+                "{id:?} differs since slot {} and has not found out at slot {slot}",
+                spoil.after
+            ));
         }
     }
 
