@@ -13,7 +13,7 @@ use crate::{duration, print};
 /// Say whether a cluster works, by exit code: 0 if all is well
 ///
 /// Healthy is a cluster with a leader that answers a linearizable request and hears every member, none of them with a
-/// full disk. Else the exit code is 1, and each thing that is amiss is printed on a line of its own.
+/// full disk or a state that differs. Else the exit code is 1, and each thing that is amiss is printed on a line of its own.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -123,6 +123,15 @@ fn judge(roster: Roster, works: Result<(), String>, require: Option<usize>) -> R
                 .push(format!("the disk of {role} {id} at {address} is full: it accepts nothing until there is room"));
         }
     }
+    for member in &roster.members {
+        if let Some(slot) = member.differs {
+            let (role, id, address) = (member.role, member.id, member.address);
+            findings.push(format!(
+                "{role} {id} at {address} differs in what it has applied since slot {slot}: it serves nobody until it has \
+                 fetched the state of the others"
+            ));
+        }
+    }
     if let Some(require) = require.filter(|require| live < *require) {
         findings.push(format!("{live} voters are live, but {require} are required"));
     }
@@ -223,6 +232,8 @@ mod tests {
             silent: false,
             volatile: false,
             full: false,
+            differs: None,
+            supports: None,
         };
         Roster {
             cluster: ClusterId(1),
@@ -232,6 +243,7 @@ mod tests {
             revision: Slot(9),
             decided: Slot(17),
             reporter: NodeId(1),
+            version: None,
             plugins: vec![],
         }
     }
@@ -249,6 +261,15 @@ mod tests {
                 "3 of 3 voters are live: no more crash can be survived",
             ]
         );
+    }
+
+    #[test]
+    fn a_state_that_differs_is_amiss() {
+        let mut differing = roster(&[true; 3], true);
+        differing.members[1].differs = Some(Slot(64));
+        let report = judge(differing, Ok(()), None);
+        assert_eq!(report.status, Status::Degraded);
+        assert!(report.findings[0].contains("14001 differs in what it has applied since slot 64"), "{report:?}");
     }
 
     #[test]

@@ -131,6 +131,8 @@ mod tests {
             silent: false,
             volatile: false,
             full: false,
+            differs: None,
+            supports: None,
         };
         Roster {
             cluster: ClusterId(1),
@@ -140,6 +142,7 @@ mod tests {
             revision: Slot(9),
             decided: Slot(17),
             reporter: NodeId(1),
+            version: None,
             plugins: vec![],
         }
     }

@@ -14,7 +14,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     connect: Connect,
 
-    /// Print JSON: {"cluster","view","leader","members":[{"id","addr","port","role","leader","live","silent","volatile","full"}]}, and
+    /// Print JSON: {"cluster","view","leader","members":[{"id","addr","port","role","leader","live","silent","volatile","full","differs","supports"}],"version"}, and
     /// where the replica that answers has plugins, "plugins":[{"name","published","newest","left_to","failure"}] [default: off]
     #[arg(long)]
     json: bool,
@@ -51,6 +51,8 @@ fn as_json(roster: &Roster) -> Value {
             "silent": member.silent,
             "volatile": member.volatile,
             "full": member.full,
+            "differs": member.differs.map(|slot| slot.0),
+            "supports": member.supports.map(|supports| json!({"first": supports.first, "last": supports.last})),
         })
     });
     let mut shown = json!({
@@ -58,6 +60,7 @@ fn as_json(roster: &Roster) -> Value {
         "view": roster.view.0,
         "leader": roster.leader.map(|leader| leader.to_string()),
         "members": members.collect::<Vec<_>>(),
+        "version": roster.version,
     });
     let plugins = roster.plugins.iter().map(|plugin| {
         json!({
@@ -84,10 +87,11 @@ fn as_table(roster: &Roster) -> String {
             member.address.to_string(),
             format!("{}{}", member.role, if member.volatile { " (volatile)" } else { "" }),
             if leads { "leader" } else { "" }.into(),
-            match (member.live, member.full) {
-                (true, false) => "live",
-                (true, true) => "disk full",
-                (false, _) => "unheard",
+            match (member.live, member.full, member.differs) {
+                (true, false, None) => "live",
+                (true, true, None) => "disk full",
+                (true, _, Some(_)) => "differs",
+                (false, ..) => "unheard",
             }
             .into(),
             if member.silent { "silent" } else { "" }.into(),
@@ -111,6 +115,7 @@ fn as_table(roster: &Roster) -> String {
 #[cfg(test)]
 mod tests {
     use concoord_wire::member::{Role, RosterMember, Services};
+    use concoord_wire::version::{ClusterVersion, Versions};
     use concoord_wire::{ClusterId, NodeId, Slot, ViewId};
 
     use super::*;
@@ -125,6 +130,8 @@ mod tests {
             silent: !live,
             volatile: id == 1,
             full: false,
+            differs: (id == 2).then_some(Slot(17)),
+            supports: (id == 2).then_some(Versions { first: ClusterVersion(1), last: ClusterVersion(2) }),
         };
         Roster {
             cluster: ClusterId(0xabc),
@@ -134,6 +141,7 @@ mod tests {
             revision: Slot(9),
             decided: Slot(17),
             reporter: NodeId(1),
+            version: Some(ClusterVersion(1)),
             plugins: vec![
                 PluginState { name: "dns".into(), published: Some(Slot(9)), left_to: None, failure: None },
                 PluginState { name: "other".into(), published: None, left_to: None, failure: Some("no route".into()) },
@@ -149,9 +157,10 @@ mod tests {
             "view": 4,
             "leader": "0000000000000002",
             "members": [
-                {"id": "0000000000000001", "addr": "127.0.0.1", "port": 14000, "role": "learner", "leader": false, "live": false, "silent": true, "volatile": true, "full": false},
-                {"id": "0000000000000002", "addr": "127.0.0.1", "port": 14001, "role": "replica", "leader": true, "live": true, "silent": false, "volatile": false, "full": false},
+                {"id": "0000000000000001", "addr": "127.0.0.1", "port": 14000, "role": "learner", "leader": false, "live": false, "silent": true, "volatile": true, "full": false, "differs": null, "supports": null},
+                {"id": "0000000000000002", "addr": "127.0.0.1", "port": 14001, "role": "replica", "leader": true, "live": true, "silent": false, "volatile": false, "full": false, "differs": 17, "supports": {"first": 1, "last": 2}},
             ],
+            "version": 1,
             "plugins": [
                 {"name": "dns", "published": 9, "newest": 9, "left_to": null, "failure": null},
                 {"name": "other", "published": null, "newest": 9, "left_to": null, "failure": "no route"},
@@ -167,7 +176,7 @@ mod tests {
 cluster 00000000000000000000000000000abc, view 4, 17 slots decided
 id                address          role                leader  live     silent
 0000000000000001  127.0.0.1:14000  learner (volatile)          unheard  silent
-0000000000000002  127.0.0.1:14001  replica             leader  live
+0000000000000002  127.0.0.1:14001  replica             leader  differs
 dns of 0000000000000001: published revision 9, the newest
 other of 0000000000000001: published nothing; no route
 route53 of 0000000000000001: left to 0000000000000002";

@@ -9,6 +9,7 @@ pub mod flood;
 pub mod guests;
 pub mod internet;
 pub mod load;
+pub mod memory;
 pub mod netns;
 pub mod python;
 pub mod route53;

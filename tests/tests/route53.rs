@@ -48,6 +48,8 @@ fn roster(revision: u64, count: u64, leader: u64) -> Roster {
         silent: false,
         volatile: false,
         full: false,
+        differs: None,
+        supports: None,
     };
     Roster {
         cluster: CLUSTER,
@@ -57,6 +59,7 @@ fn roster(revision: u64, count: u64, leader: u64) -> Roster {
         revision: Slot(revision),
         decided: Slot(revision),
         reporter: NodeId(leader),
+        version: None,
         plugins: vec![],
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use concoord_wire::abi::{Answer, ObjectLimits};
+use concoord_wire::check::Check;
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::client::{CallError, Consistency, Request, Response};
 use concoord_wire::join::JoinReply;
@@ -11,6 +12,7 @@ use concoord_wire::member::{Member, Roster};
 use concoord_wire::objects::{ObjectAction, ObjectError, Operated};
 use concoord_wire::peer::Message;
 use concoord_wire::record::Record;
+use concoord_wire::version::ClusterVersion;
 use concoord_wire::{Ballot, CallId, NodeId, ObjectId, SessionId, Slot, Timestamp};
 
 /// What the driver's clocks show.
@@ -96,6 +98,8 @@ pub enum Input {
     Restored {
         /// The slot whose state it has now.
         slot: Slot,
+        /// The decided version after it.
+        version: ClusterVersion,
     },
     /// A snapshot of this slot is durable, made here for [`Effect::TakeSnapshot`].
     SnapshotSaved {
@@ -205,6 +209,13 @@ pub enum Effect {
         /// The last slot.
         upto: Slot,
     },
+    /// Snapshots of slots above `after` and below `before` hold a state that was found to be wrong: forget them.
+    DropSnapshots {
+        /// The last slot at which the state was known to be right.
+        after: Slot,
+        /// The slot of a snapshot that is right.
+        before: Slot,
+    },
     /// Tell a peer of the newest snapshot that is kept here, with [`Message::SnapshotAt`].
     OfferSnapshot {
         /// Whom.
@@ -272,8 +283,41 @@ pub enum Effect {
         /// One line.
         reason: String,
     },
+    /// The applied state here differs from that of a majority, and is fetched anew: until then this replica votes, and
+    /// neither leads nor serves. With `None`, it is as it should be again. For the driver's log.
+    Quarantine(Option<Divergence>),
+    /// Applied states differ, and no majority of replicas has the same: nobody can tell which is right. This replica
+    /// stops, and the process ends with this reason.
+    Halt {
+        /// One line.
+        reason: String,
+    },
     /// After [`Input::Stop`]: everything that must be said before the end is in the effects before this one.
     Stopped,
+}
+
+/// How the applied state of a replica was found to differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Divergence {
+    /// Its own check of a slot.
+    pub own: Check,
+    /// That of a majority, of the same slot.
+    pub agreed: Check,
+    /// The last slot at which it is known to have agreed; 0 when none is known.
+    pub agreed_until: Slot,
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Divergence { own, agreed, agreed_until } = self;
+        let Check { slot, replies, state } = own;
+        write!(f, "{} after slot {slot}: replies {replies:016x}, state {state:016x} here", own.difference(agreed))?;
+        write!(f, ", replies {:016x}, state {:016x} on a majority", agreed.replies, agreed.state)?;
+        match *agreed_until {
+            Slot::ZERO => f.write_str("; no slot before is known to be the same"),
+            until => write!(f, "; up to slot {until} all was the same"),
+        }
+    }
 }
 
 /// A query for the application.
@@ -339,6 +383,10 @@ pub struct Applied {
     pub replies: Vec<Completed>,
     /// What became of objects, for the driver's log.
     pub notices: Vec<Notice>,
+    /// What replicas compare, of the slots that are checked.
+    pub check: Option<Check>,
+    /// The decided version after the slot.
+    pub version: ClusterVersion,
 }
 
 /// What became of an object.

@@ -60,5 +60,13 @@ pub const SLOT_BYTES: u64 = 512;
 pub const EXPELLED_MAX: usize = 1024;
 /// Backups that wait for their snapshot at a time.
 pub const BACKUPS_MAX: usize = 4;
+/// Replicas compare what they have applied at the first batch at or behind each multiple of so many slots. It is what a busy
+/// cluster decides in a few tenths of a second, so a replica that differs is found soon; and a check costs what the
+/// batches in between have changed, which is little beside executing them.
+pub const CHECK_SLOTS: u64 = 64;
+/// Checks that a replica keeps of its own state, and of each peer's.
+pub const CHECKS_KEPT_MAX: usize = 256;
+/// Newest checks that a heartbeat carries: a busy cluster has fewer between two heartbeats.
+pub const CHECKS_SENT_MAX: usize = 4;
 /// Bytes of decided values in one answer to a lagging peer, unless a single value is larger.
 pub const FETCH_BYTES_MAX: usize = 1 << 20;

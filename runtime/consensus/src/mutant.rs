@@ -195,5 +195,13 @@ mod switched {
         SnapshotNameNotSynced,
         /// A replica whose disk is lost starts again under its old id.
         LostDiskComesBack,
+        /// A replica does not look at whether it has applied what a majority has.
+        DivergenceIgnored,
+        /// A replica that knows that its state is wrong answers clients from it.
+        QuarantinedServes,
+        /// A leader goes on to the next version as soon as its own build applies it.
+        VersionOfLeader,
+        /// A replica executes what is decided in a version that its build does not apply.
+        LackedVersionRuns,
     }
 }

@@ -7,6 +7,7 @@ use concoord_wire::member::{Member, Services, Standing, View};
 use concoord_wire::peer::Message;
 use concoord_wire::record::Record;
 use concoord_wire::value::{Removal, Value, ViewChange, ViewCommand};
+use concoord_wire::version::{ClusterVersion, Versions};
 use concoord_wire::{Ballot, ClusterId, NodeId, Slot, ViewId};
 
 const NOW: Time = Time { monotonic_us: 0, wall_us: 0 };
@@ -21,6 +22,7 @@ fn member(id: u64) -> Member {
         volatile: false,
         standing: Standing::Voter,
         silent: false,
+        supports: Versions::OF_BUILD,
     }
 }
 
@@ -29,6 +31,7 @@ fn recovered(replayed: &[Replayed]) -> Replica {
     let config = Config {
         node: NodeId(1),
         base: Checkpoint::genesis(ClusterId(1), View::first((1..=3).map(member))),
+        version: ClusterVersion::FIRST,
         member: member(1),
         contacts: vec![],
         timing: Timing::default(),

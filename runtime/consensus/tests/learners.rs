@@ -7,6 +7,7 @@ use concoord_consensus::{Config, Policy, Replica, Timing};
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::member::{Member, Services, Standing, View};
 use concoord_wire::peer::Message;
+use concoord_wire::version::{ClusterVersion, Versions};
 use concoord_wire::{ClusterId, NodeId};
 
 fn member(id: u64, standing: Standing) -> Member {
@@ -17,6 +18,7 @@ fn member(id: u64, standing: Standing) -> Member {
         volatile: false,
         standing,
         silent: false,
+        supports: Versions::OF_BUILD,
     }
 }
 
@@ -30,6 +32,7 @@ fn a_learner_that_hears_no_leader_asks_every_voter_it_knows() {
     let config = Config {
         node: learner.id,
         base: Checkpoint::genesis(ClusterId(1), view),
+        version: ClusterVersion::FIRST,
         member: learner,
         contacts: vec![],
         timing: Timing::default(),

@@ -4,6 +4,7 @@ use concoord_consensus::io::{Effect, Input, Time};
 use concoord_consensus::{Config, Policy, Replica, Timing};
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::member::{Member, Services, Standing, View};
+use concoord_wire::version::{ClusterVersion, Versions};
 use concoord_wire::{ClusterId, NodeId};
 
 /// The only voter, which its data knows as offering `before`, started to offer `now`.
@@ -15,10 +16,12 @@ fn offered_in_the_end(before: Services, now: Services) -> Services {
         volatile: true,
         standing: Standing::Voter,
         silent: false,
+        supports: Versions::OF_BUILD,
     };
     let config = Config {
         node: member.id,
         base: Checkpoint::genesis(ClusterId(1), View::first([member.clone()])),
+        version: ClusterVersion::FIRST,
         member: Member { services: now, ..member },
         contacts: vec![],
         timing: Timing::default(),

@@ -7,6 +7,7 @@ use concoord_wire::member::{Member, Services, Standing, View};
 use concoord_wire::objects::ObjectAction;
 use concoord_wire::record::Record;
 use concoord_wire::value::{Batch, Value};
+use concoord_wire::version::{ClusterVersion, Versions};
 use concoord_wire::{Ballot, ClusterId, NodeId, ObjectId, Slot, Timestamp, ViewId};
 
 const NODE: NodeId = NodeId(1);
@@ -19,10 +20,12 @@ fn config() -> Config {
         volatile: false,
         standing: Standing::Voter,
         silent: false,
+        supports: Versions::OF_BUILD,
     };
     Config {
         node: NODE,
         base: Checkpoint::genesis(ClusterId(1), View::first([member.clone()])),
+        version: ClusterVersion::FIRST,
         member,
         contacts: vec![],
         timing: Timing::default(),

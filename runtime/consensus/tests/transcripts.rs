@@ -26,6 +26,7 @@ use std::path::Path;
 
 use concoord_consensus::io::{Applied, ClientToken, Effect, Input, JoinToken, LogPosition, Time};
 use concoord_consensus::{Config, Policy, Replica, Timing};
+use concoord_wire::check::{Check, Checked};
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::client::{Consistency, Request, Response};
 use concoord_wire::join::JoinReply;
@@ -33,6 +34,7 @@ use concoord_wire::member::{Member, Services, Standing, View};
 use concoord_wire::peer::{Heartbeat, Message};
 use concoord_wire::record::Record;
 use concoord_wire::value::{Removal, Value, ViewChange};
+use concoord_wire::version::{ClusterVersion, Versions};
 use concoord_wire::{CallId, ClusterId, NodeId, ObjectId, SessionId, Slot, Timestamp};
 
 /// More rounds than any script needs until nothing is on its way.
@@ -62,6 +64,7 @@ fn member(id: NodeId, standing: Standing) -> Member {
         volatile: false,
         standing,
         silent: false,
+        supports: Versions::OF_BUILD,
     }
 }
 
@@ -117,6 +120,30 @@ impl Script {
             "stop" => self.step(node(1), Input::Stop { leave: false }),
             "leave" => self.step(node(1), Input::Stop { leave: true }),
             "quiet" => self.quiet = true,
+            "loud" => self.quiet = false,
+            "check" => {
+                let slot = Slot(words[2].parse().expect("a slot"));
+                let check = Check { slot, replies: 0, state: words[3].parse().expect("a hash") };
+                let (stamp, check, version) = (Timestamp(0), Some(check), ClusterVersion::FIRST);
+                self.step(
+                    node(1),
+                    Input::Applied(Applied { slot, stamp, replies: vec![], loaded: vec![], check, version }),
+                );
+            }
+            "saved" => self.step(node(1), Input::SnapshotSaved { slot: Slot(words[2].parse().expect("a slot")) }),
+            "restored" => self.step(
+                node(1),
+                Input::Restored { slot: Slot(words[2].parse().expect("a slot")), version: ClusterVersion::FIRST },
+            ),
+            "offer" => {
+                let message = Message::SnapshotAt { slot: Slot(words[3].parse().expect("a slot")), bytes: 9 };
+                self.step(node(2), Input::Peer { from: node(1), message });
+            }
+            "received" => {
+                let (slot, view) = (Slot(words[2].parse().expect("a slot")), self.replicas[&node(1)].view().clone());
+                let checkpoint = Checkpoint { slot, ..Checkpoint::genesis(ClusterId(1), view) };
+                self.step(node(1), Input::SnapshotReceived { checkpoint });
+            }
             other => panic!("no command '{other}'"),
         }
     }
@@ -126,6 +153,7 @@ impl Script {
             node: id,
             member: member(id, Standing::Learner { replaces: None }),
             base: Checkpoint::genesis(ClusterId(1), genesis),
+            version: ClusterVersion::FIRST,
             contacts,
             timing: Timing::default(),
             policy: Policy::default(),
@@ -176,7 +204,14 @@ impl Script {
             self.carry_out(id, effect);
         }
         while let Some((id, slot)) = self.to_apply.pop_front() {
-            let applied = Applied { slot, stamp: Timestamp(0), replies: vec![], notices: vec![] };
+            let applied = Applied {
+                slot,
+                stamp: Timestamp(0),
+                replies: vec![],
+                notices: vec![],
+                check: None,
+                version: ClusterVersion::FIRST,
+            };
             self.step(id, Input::Applied(applied));
         }
     }
@@ -227,6 +262,12 @@ impl Script {
                 let shown = format!("sees view {}, {leader} leads: {}", roster.view, members.join(", "));
                 self.say(id, &shown);
             }
+            Effect::DropSnapshots { after, before } => {
+                self.say(id, &format!("drops its snapshots above {after} and below {before}"));
+            }
+            Effect::Quarantine(Some(divergence)) => self.say(id, &format!("differs: {divergence}")),
+            Effect::Quarantine(None) => self.say(id, "is as the others again"),
+            Effect::Halt { reason } => self.say(id, &format!("stops: {reason}")),
             Effect::Removed { reason } => self.say(id, &format!("is removed: {reason}")),
             Effect::Stopped => {
                 self.say(id, "stops");
@@ -297,6 +338,14 @@ impl Script {
     }
 }
 
+fn of_checked(checked: &Checked) -> String {
+    let check = |check: &Check| format!("{} at {}", check.state, check.slot);
+    let own = checked.own.iter().map(|own| format!(", has {}", check(own))).collect::<String>();
+    let agreed = checked.agreed.map_or(String::new(), |agreed| format!(", as a majority has {}", check(&agreed)));
+    let differs = checked.differs.map_or(String::new(), |slot| format!(", differs at {slot}"));
+    format!("{own}{agreed}{differs}")
+}
+
 fn of_value(value: &Value) -> String {
     match value {
         Value::Noop => "noop".into(),
@@ -346,14 +395,15 @@ fn of_message(message: &Message) -> String {
         }
         Message::Accepted { ballot, slot } => format!("accepted {slot} in {ballot}"),
         Message::Reject { promised, decided } => format!("reject, promised {promised}, decided {decided}"),
-        Message::Heartbeat(Heartbeat { round, leading, hears, connected, first: _, decided, full }) => {
+        Message::Heartbeat(Heartbeat { round, leading, hears, connected, first: _, decided, full, checked }) => {
             let leading = leading.map_or(String::new(), |ballot| format!(" leading {ballot}"));
             let hears = hears.map_or("nobody".to_owned(), |ballot| ballot.to_string());
             let connected = if *connected { "connected" } else { "cut off" };
             let full = if *full { ", full" } else { "" };
-            format!("heartbeat {round}{leading} hears {hears}, {connected}, decided {decided}{full}")
+            let checked = checked.as_ref().map_or(String::new(), of_checked);
+            format!("heartbeat {round}{leading} hears {hears}, {connected}, decided {decided}{full}{checked}")
         }
-        Message::HeartbeatReply { round, ballot, decided, applied, services: _ } => {
+        Message::HeartbeatReply { round, ballot, decided, applied, services: _, supports: _ } => {
             let confirms = ballot.map_or(String::new(), |ballot| format!(" confirms {ballot}"));
             format!("heartbeat reply {round}{confirms}, decided {decided}, applied {applied}")
         }
@@ -367,7 +417,9 @@ fn of_message(message: &Message) -> String {
             format!("read index {request} is {}", index.map_or("not mine to give".to_owned(), |slot| slot.to_string()))
         }
         Message::HandOver => "hand over".into(),
-        Message::AskSnapshot { above } => format!("a snapshot above {above}?"),
+        Message::AskSnapshot { above, make } => {
+            format!("a snapshot above {above}?{}", if *make { " else make one" } else { "" })
+        }
         Message::SnapshotAt { slot, bytes } => format!("snapshot of {slot}, {bytes} bytes"),
         Message::FetchSnapshot { slot, offset } => format!("fetch snapshot of {slot} from byte {offset}"),
         Message::SnapshotChunk { slot, offset, data, .. } => {

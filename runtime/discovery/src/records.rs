@@ -185,6 +185,8 @@ mod tests {
             silent: !heard,
             volatile: false,
             full: false,
+            differs: None,
+            supports: None,
         }
     }
 
@@ -197,6 +199,7 @@ mod tests {
             revision: Slot(7),
             decided: Slot(9),
             reporter: NodeId(1),
+            version: None,
             plugins: vec![],
         }
     }

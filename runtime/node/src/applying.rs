@@ -19,6 +19,7 @@ use concoord_consensus::objects::Objects;
 use concoord_wire::Slot;
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::client::Response;
+use concoord_wire::version::ClusterVersion;
 use tokio::sync::mpsc as tokio_mpsc;
 use tokio::task;
 
@@ -53,7 +54,7 @@ pub(crate) enum Output {
     Applied(Applied),
     Respond { client: ClientToken, response: Response },
     Snapshot { checkpoint: Checkpoint, body: Bytes },
-    Restored { slot: Slot },
+    Restored { slot: Slot, version: ClusterVersion },
 }
 
 type Outputs = Vec<Output>;
@@ -358,7 +359,7 @@ where
                 let restored = Application::restore(application.cluster(), (self.objects)()?, &body);
                 self.application =
                     restored.map_err(|error| format!("the snapshot of slot {slot} can't be taken over: {error}"))?;
-                Output::Restored { slot }
+                Output::Restored { slot, version: self.application.version() }
             }
         })
     }
@@ -424,7 +425,14 @@ mod tests {
             }
             let there = thread::current().name() == Some("concoord-apply");
             self.threads.send(!there).expect("the test listens");
-            Ok(Output::Applied(Applied { slot, stamp: Timestamp(0), replies: Vec::new(), notices: Vec::new() }))
+            Ok(Output::Applied(Applied {
+                slot,
+                stamp: Timestamp(0),
+                replies: Vec::new(),
+                notices: Vec::new(),
+                check: None,
+                version: ClusterVersion::FIRST,
+            }))
         }
     }
 

@@ -265,7 +265,7 @@ impl Driver {
             Output::Respond { client: OWN, response } => self.progress.on_answer(&response)?,
             Output::Respond { client, response } => self.clients.respond(client, &response),
             Output::Snapshot { checkpoint, body } => self.store.save_snapshot(checkpoint, body),
-            Output::Restored { slot } => self.step(now, Input::Restored { slot }),
+            Output::Restored { slot, version } => self.step(now, Input::Restored { slot, version }),
         }
         Ok(())
     }
@@ -404,6 +404,12 @@ impl Driver {
                     let _ = waiting.send(reply);
                 }
             }
+            Effect::DropSnapshots { after, before } => self.store.drop_snapshots(after, before),
+            Effect::Quarantine(Some(divergence)) => tracing::warn!(
+                "what is applied here differs from what a majority has applied: {divergence}; this replica neither leads nor serves until it has fetched their state"
+            ),
+            Effect::Quarantine(None) => tracing::info!("the state of the majority is applied: serving again"),
+            Effect::Halt { reason } => self.work.failed = Some(NodeError::NoAgreement { reason }),
             Effect::RosterChanged(roster) => self.on_roster_changed(Arc::new(roster)),
             Effect::Removed { reason } => self.work.failed = Some(NodeError::Removed { reason }),
             Effect::Stopped => self.work.stopped = true,

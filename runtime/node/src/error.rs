@@ -137,6 +137,12 @@ pub enum NodeError {
         /// Why.
         refusal: JoinRefusal,
     },
+    /// Replicas have applied different things, and no majority the same.
+    #[error("{reason}")]
+    NoAgreement {
+        /// Slot and hashes, as the replica says.
+        reason: String,
+    },
     /// Not a member any more.
     #[error("removed from the view: {reason}; with an empty data directory and -b it joins as a new member")]
     Removed {

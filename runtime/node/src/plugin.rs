@@ -219,6 +219,7 @@ mod tests {
             revision: Slot(revision),
             decided: Slot(revision),
             reporter: NodeId(1),
+            version: None,
             plugins: vec![],
         })
     }

@@ -342,6 +342,8 @@ mod tests {
             silent: false,
             volatile: false,
             full: false,
+            differs: None,
+            supports: None,
         };
         Arc::new(Roster {
             cluster: ClusterId(7),
@@ -351,6 +353,7 @@ mod tests {
             revision: Slot(1),
             decided: Slot(1),
             reporter: ME,
+            version: None,
             plugins: vec![],
         })
     }

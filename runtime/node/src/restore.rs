@@ -17,6 +17,7 @@ use concoord_executor::{Compiler, Executor};
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::member::{Member, Services, Standing, View};
 use concoord_wire::record::Record;
+use concoord_wire::version::Versions;
 use concoord_wire::{ClusterId, NodeId, Slot, Timestamp};
 
 use crate::disk::{Directory, DirectoryError, RealDirectory};
@@ -174,6 +175,7 @@ fn left_state(path: &Path, compiler: &Arc<dyn Compiler>) -> Result<State, Restor
     let config = Config {
         node: identity.node,
         member: member(identity.node, ([127, 0, 0, 1], 1).into()),
+        version: application.version(),
         base: checkpoint,
         contacts: Vec::new(),
         timing: Timing::default(),
@@ -218,5 +220,13 @@ fn found(
 }
 
 fn member(id: NodeId, address: SocketAddr) -> Member {
-    Member { id, address, services: Services::default(), volatile: false, standing: Standing::Voter, silent: false }
+    Member {
+        id,
+        address,
+        services: Services::default(),
+        volatile: false,
+        standing: Standing::Voter,
+        silent: false,
+        supports: Versions::OF_BUILD,
+    }
 }

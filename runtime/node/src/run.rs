@@ -13,6 +13,7 @@ use concoord_transport::{Endpoint, Outbox};
 use concoord_wire::client::Response;
 use concoord_wire::join::Welcome;
 use concoord_wire::member::{Member, PluginState, Roster, Services, Standing, View};
+use concoord_wire::version::Versions;
 use concoord_wire::{ClusterId, NodeId};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -174,6 +175,7 @@ fn member(gate: &Gate, options: &Options, standing: Standing) -> Member {
         volatile: matches!(options.storage, Storage::Memory(_)),
         standing,
         silent: false,
+        supports: Versions::OF_BUILD,
     }
 }
 
@@ -220,13 +222,14 @@ fn assemble(
     let Started { furnished, members, first, begins } = started;
     let Furnished { store, events, application, base, past, lived } = furnished;
     let volatile = matches!(options.storage, Storage::Memory(_));
-    let cluster = base.cluster;
+    let (cluster, version) = (base.cluster, application.version());
     let compiler = Arc::clone(&options.compiler);
     let applying = Applying::start(application, move || executor(&compiler).map_err(|error| error.to_string()))?;
     let clock = Clock::start();
     let config = Config {
         node: gate.node,
         member: member(gate, &options, Standing::Learner { replaces: None }),
+        version,
         base,
         contacts: members.iter().map(|(node, _)| *node).filter(|node| *node != gate.node).collect(),
         timing: options.timing,

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::disk::MemoryDirectory;
 use crate::log::{LogEvent, LogWriter};
-use crate::snapshots::{Incoming, SnapshotError, Snapshots};
+use crate::snapshots::{Incoming, SnapshotError, Snapshots, report_not_dropped};
 
 /// A replica's log and snapshots, on disk or in memory. What comes of each request is a [`LogEvent`].
 ///
@@ -84,6 +84,14 @@ impl Store {
                 };
                 memory.tell(event);
             }
+        }
+    }
+
+    /// Removes the snapshots of slots above `after` and below `before`.
+    pub(crate) fn drop_snapshots(&self, after: Slot, before: Slot) {
+        match self {
+            Store::Disk(writer) => writer.drop_snapshots(after, before),
+            Store::Memory(memory) => report_not_dropped(memory.snapshots.remove_between(after, before)),
         }
     }
 

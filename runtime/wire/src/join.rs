@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::member::{Member, View};
+use crate::version::{ClusterVersion, Versions};
 use crate::{ClusterId, NodeId};
 
 /// New replica to any member.
@@ -82,6 +83,18 @@ pub enum JoinRefusal {
     Minority {
         /// `volatile` or `witness`.
         kind: String,
+    },
+    /// It could not apply what is decided.
+    #[error("the cluster runs version {cluster}, and your build applies {supports}: {}", if .supports.last < *.cluster {
+        "upgrade it"
+    } else {
+        "it is too new, upgrade the cluster first"
+    })]
+    Version {
+        /// What the cluster applies, or is about to.
+        cluster: ClusterVersion,
+        /// What the asking replica applies.
+        supports: Versions,
     },
     /// The view is full.
     #[error("the cluster has {limit} members already, which is the most")]

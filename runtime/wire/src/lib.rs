@@ -4,8 +4,9 @@
 //! |-----------------------------|--------------------------------------------------|
 //! | host and Wasm guest         | [`abi`], [`interface`]; [`signature`] and [`compatibility`] read interfaces |
 //! | client and replica          | [`client`], [`objects`], [`hello`]               |
-//! | replica and replica         | [`peer`], [`join`], [`hello`]                    |
+//! | replica and replica         | [`peer`], [`check`], [`join`], [`hello`]         |
 //! | replica and its disk        | [`record`], [`value`], [`checkpoint`]            |
+//! | build and build             | [`version`]                                      |
 //! | proxy and client            | [`caller`]                                       |
 //! | JSON and postcard           | `json`, with the feature of that name            |
 //!
@@ -14,6 +15,7 @@
 
 pub mod abi;
 pub mod caller;
+pub mod check;
 pub mod checkpoint;
 pub mod client;
 pub mod codec;
@@ -31,6 +33,7 @@ pub mod peer;
 pub mod record;
 pub mod signature;
 pub mod value;
+pub mod version;
 
 pub use ids::{
     Ballot, CallId, ClusterId, GroupId, ModuleHash, NodeId, ObjectId, Position, SessionId, Slot, Timestamp, ViewId,

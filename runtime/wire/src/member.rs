@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::version::{ClusterVersion, Versions};
 use crate::{ClusterId, NodeId, Slot, ViewId};
 
 /// What a member offers beside replicating; a set of flags with room to grow.
@@ -48,6 +49,8 @@ pub struct Member {
     pub standing: Standing,
     /// Decided: nobody heard it lately, so discovery leaves it out. Quorums count it all the same.
     pub silent: bool,
+    /// The versions that it applied when it asked to be taken in. What it applies now, it says in its answers to heartbeats.
+    pub supports: Versions,
 }
 
 /// Whether a member votes.
@@ -161,6 +164,8 @@ pub struct Roster {
     pub decided: Slot,
     /// Who says so.
     pub reporter: NodeId,
+    /// The version that the reporter applies; `None` from a witness, which applies nothing.
+    pub version: Option<ClusterVersion>,
     /// How the reporter's view plugins are doing: whoever tells the outside of the members.
     pub plugins: Vec<PluginState>,
 }
@@ -197,4 +202,9 @@ pub struct RosterMember {
     pub volatile: bool,
     /// Whether it told the reporting replica that its disk is full: it accepts nothing until there is room.
     pub full: bool,
+    /// The slot at which its applied state was found to differ from that of a majority: it does not lead or serve until it
+    /// has fetched that state anew.
+    pub differs: Option<Slot>,
+    /// The versions that it said it applies; `None` while the reporting replica has not heard.
+    pub supports: Option<Versions>,
 }

@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::check::Checked;
 use crate::member::{Member, Services};
 use crate::value::Value;
+use crate::version::Versions;
 use crate::{Ballot, NodeId, Slot};
 
 /// A message of one replica to another.
@@ -69,6 +71,8 @@ pub enum Message {
         applied: Slot,
         /// What the answering replica offers since it was started last.
         services: Services,
+        /// The versions that it applies since then.
+        supports: Versions,
     },
     /// A replica that lags asks for decided values, starting here.
     Fetch {
@@ -96,10 +100,13 @@ pub enum Message {
         /// Apply up to here, then answer; `None` when the asked replica does not lead.
         index: Option<Slot>,
     },
-    /// Member to any: is there a snapshot of a slot above this one? Witnesses take theirs from others.
+    /// Member to any: is there a snapshot of a slot above this one? Witnesses take theirs from others, and so does a replica
+    /// whose applied state differs.
     AskSnapshot {
-        /// What the sender has already.
+        /// What the sender has already, or can't use.
         above: Slot,
+        /// Whether one is to be made where there is none.
+        make: bool,
     },
     /// Answer to a [`Message::Fetch`] from below the log, and to [`Message::AskSnapshot`]: this snapshot can be fetched.
     SnapshotAt {
@@ -194,6 +201,8 @@ pub struct Heartbeat {
     pub decided: Slot,
     /// Whether the sender's disk is full: it hears all, and accepts nothing.
     pub full: bool,
+    /// What the sender has found of applied states; `None` in the rounds that go out between two ticks for reads.
+    pub checked: Option<Checked>,
 }
 
 /// Envelope on the wire: who sends.

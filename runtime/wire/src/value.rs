@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::FrameError;
 use crate::member::{Member, Services};
 use crate::objects::{ObjectAction, ObjectActionRef};
+use crate::version::ClusterVersion;
 use crate::{CallId, NodeId, ObjectId, SessionId, Timestamp, ViewId};
 
 /// The value of one slot.
@@ -137,6 +138,9 @@ pub enum Command {
         /// What to do.
         action: ObjectAction,
     },
+    /// From here on, applying means what it means in this version. It does nothing where that is so already, or in a later
+    /// version.
+    Version(ClusterVersion),
 }
 
 /// A [`Batch`] whose names, arguments and modules stay in the bytes it was decoded from: what applying reads.
@@ -188,6 +192,8 @@ pub enum CommandRef<'a> {
         #[serde(borrow)]
         action: ObjectActionRef<'a>,
     },
+    /// As [`Command::Version`].
+    Version(ClusterVersion),
 }
 
 #[cfg(test)]
@@ -201,6 +207,7 @@ mod tests {
             CommandRef::OpenSession { nonce } => Command::OpenSession { nonce },
             CommandRef::KeepAlive { session } => Command::KeepAlive { session },
             CommandRef::CloseSession { session } => Command::CloseSession { session },
+            CommandRef::Version(version) => Command::Version(version),
             CommandRef::Call { call, floor, object, method, arguments } => Command::Call {
                 call,
                 floor,

@@ -81,7 +81,8 @@ impl World {
         let mut surroundings = Surroundings {
             now_us: self.now_us,
             addresses: self.addresses,
-            more: !self.is_healing() || slots < SLOTS_WANTED,
+            // A wrong state is found out while there is something to apply.
+            more: !self.is_healing() || slots < SLOTS_WANTED || self.is_any_spoiled(),
             hurried: self.is_healing(),
             checks: &mut self.checks,
             chance: &mut self.chance,
@@ -210,6 +211,9 @@ impl World {
     /// A replica answers over a connection; its driver drops what has nowhere to go.
     pub(super) fn respond(&mut self, id: NodeId, over: ClientToken, response: Response) {
         self.checks.answered(id, over, &response);
+        if self.may_be_wrong(id, &response) {
+            return;
+        }
         let Connection { client, ended: false, .. } = *self.connection(over) else { return };
         let [first, second] =
             self.network.delays(Place::Node(id), Place::Client(client), self.now_us, &mut self.chance);

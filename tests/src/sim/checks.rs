@@ -249,6 +249,12 @@ impl Checks {
         Ok(())
     }
 
+    /// The hash of the state after `slot`, if anybody applied it.
+    #[must_use]
+    pub fn state_after(&self, slot: Slot) -> Option<u64> {
+        self.states.get(index_of(slot)).copied().flatten().map(|(state, _)| state)
+    }
+
     /// Notes what queries may see from now on.
     fn show(&mut self, objects: &Natives) {
         for (operation, outcome) in shown_by(objects) {

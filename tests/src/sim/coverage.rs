@@ -63,6 +63,10 @@ pub enum Kind {
     Snapshot,
     /// A snapshot that was fetched from a peer.
     Transfer,
+    /// A flipped bit of what a member has applied.
+    Flip,
+    /// A member that found out that its state differs.
+    Quarantine,
     /// A member that keeps nothing on disk.
     Volatile,
     /// A member that votes and runs no objects.
@@ -75,6 +79,12 @@ pub enum Kind {
     Eviction,
     /// A member that came back after it was evicted or left.
     Return,
+    /// A member or a joiner of a newer build.
+    Upgrade,
+    /// A version that a cluster went on to.
+    Version,
+    /// A joiner that was refused since it could not apply what is decided.
+    TooOld,
     /// Clients that lost their connections.
     Reconnect,
     /// A client that crashed, and with it all that it knew.
@@ -100,7 +110,7 @@ pub enum Kind {
 }
 
 /// All kinds, with the words for them.
-const KINDS: [(Kind, &str); 47] = [
+const KINDS: [(Kind, &str); 52] = [
     (Kind::Crash, "crashes"),
     (Kind::Blackout, "blackouts"),
     (Kind::Kill, "kills"),
@@ -131,12 +141,17 @@ const KINDS: [(Kind, &str); 47] = [
     (Kind::FullDisk, "full disks"),
     (Kind::Snapshot, "snapshots"),
     (Kind::Transfer, "snapshots fetched"),
+    (Kind::Flip, "flipped bits of state"),
+    (Kind::Quarantine, "members in quarantine"),
     (Kind::Volatile, "volatile members"),
     (Kind::Witness, "witnesses"),
     (Kind::Silence, "members marked silent"),
     (Kind::Services, "members with other services"),
     (Kind::Eviction, "evictions"),
     (Kind::Return, "members taken back"),
+    (Kind::Upgrade, "upgrades"),
+    (Kind::Version, "versions decided"),
+    (Kind::TooOld, "builds that were too old"),
     (Kind::Reconnect, "reconnects"),
     (Kind::ClientCrash, "client crashes"),
     (Kind::Heal, "heals"),

@@ -120,7 +120,11 @@ impl World {
 
     pub(super) fn carry_out(&mut self, id: NodeId, effects: Vec<Effect>) {
         let mut ends = false;
+        let mut halts = None;
         for effect in effects {
+            if matches!(effect, Effect::Query(_) | Effect::Describe { .. }) && self.knows_to_differ(id) {
+                self.note_violation(format!("{id:?} answers a query though it knows that its state is wrong"));
+            }
             match effect {
                 Effect::Persist { position, record } => self.persist(id, position, record),
                 Effect::Send { to, message, after } => self.send_or_hold(id, to, message, after),
@@ -146,6 +150,14 @@ impl World {
                     self.queue(id, Work::Restore(slot, body));
                 }
                 Effect::Truncate { upto } => self.truncate(id, upto),
+                Effect::DropSnapshots { after, before } => {
+                    let process = self.nodes.get_mut(&id).and_then(|node| node.process.as_mut()).expect("it runs");
+                    // One that stays goes with the next snapshot.
+                    let _ = process.snapshots.remove_between(after, before);
+                }
+                Effect::Quarantine(Some(divergence)) => self.on_quarantine(id, &divergence),
+                Effect::Quarantine(None) => self.say(|| format!("{id:?} has left its quarantine")),
+                Effect::Halt { reason } => halts = Some(reason),
                 Effect::OfferSnapshot { to } => self.offer_snapshot(id, to),
                 Effect::SendChunk { to, slot, offset } => self.send_chunk(id, to, slot, offset),
                 Effect::BeginSnapshot { slot, total } => self.keep_chunk(id, slot, total, 0, &[]),
@@ -161,9 +173,15 @@ impl World {
                 Effect::Stopped => ends = true,
             }
         }
-        if ends {
+        if let Some(reason) = halts {
+            self.on_halt(id, &reason);
+        } else if ends {
             self.on_stopped(id);
         }
+    }
+
+    fn knows_to_differ(&self, id: NodeId) -> bool {
+        self.nodes[&id].process.as_ref().is_some_and(|process| process.replica.differs().is_some())
     }
 
     pub(super) fn send_or_hold(&mut self, id: NodeId, to: NodeId, message: Message, after: LogPosition) {
@@ -176,6 +194,7 @@ impl World {
     }
 
     pub(super) fn transmit(&mut self, from: NodeId, to: NodeId, message: Message) {
+        self.check_proposal(from, &message);
         if let Err(violation) = self.checks.said(from, &message) {
             self.violation.get_or_insert(violation);
         }
@@ -204,28 +223,31 @@ impl World {
             return self.schedule(wait, Event::Work { node: id, life });
         }
         let Some(done) = process.work() else { return };
+        let done = match done {
+            Ok(done) => done,
+            Err(fault) => {
+                self.replace_build(id, &fault.to_string());
+                return self.kill(id);
+            }
+        };
         match done {
             Done::Applied(applied) => {
-                let state = process.application.state_hash();
-                if let Err(violation) = self.checks.applied(id, applied.slot, state, process.application.objects()) {
-                    self.violation.get_or_insert(violation);
-                }
                 self.loaded |= process.application.objects().iter().count() >= MODULES.len();
                 for notice in &applied.notices {
                     if let Notice::Suspended { .. } = notice {
                         self.faults.coverage.count(Kind::Suspension);
                     }
                 }
+                self.check_version(id, applied.slot);
+                self.compare_state(id, applied.slot);
                 self.input(id, Input::Applied(applied));
             }
             Done::Response(client, response) => self.respond(id, client, response),
             Done::Snapshot(checkpoint, body) => self.save_snapshot(id, &checkpoint, &body),
             Done::Restored(slot) => {
-                let state = process.application.state_hash();
-                if let Err(violation) = self.checks.applied(id, slot, state, process.application.objects()) {
-                    self.violation.get_or_insert(violation);
-                }
-                self.input(id, Input::Restored { slot });
+                self.compare_state(id, slot);
+                let version = self.nodes[&id].process.as_ref().expect("it runs").application.version();
+                self.input(id, Input::Restored { slot, version });
             }
         }
     }

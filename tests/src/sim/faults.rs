@@ -74,13 +74,14 @@ impl World {
     }
 
     fn inject_into(&mut self, victim: NodeId, running: &[NodeId]) {
-        match self.chance.between(0, 23) {
+        match self.chance.between(0, 24) {
             0 | 1 => self.lose_power(victim),
             18 => self.kill_process(victim),
             19 => self.damage_disk(victim),
             20 => self.break_disk(victim),
             21 => self.black_out(running),
             23 => self.make_late(running, victim),
+            24 => self.flip(victim),
             2 => self.lose_disk(victim),
             3 | 4 => self.partition(running),
             5 => self.cut_link(running, victim),
@@ -138,7 +139,8 @@ impl World {
         let damaged = view.members.keys().filter(|id| self.is_damaged(**id)).count();
         let spare = voters >= 3 && self.lost_members() + damaged < (voters - 1) / 2;
         let settled = voters == view.members.len() && !self.view_changes();
-        spare && settled && view.is_voter(victim)
+        // Whoever can tell what is right is needed.
+        spare && settled && view.is_voter(victim) && !self.is_any_spoiled()
     }
 
     /// Whether a node lost something of what it accepted, and was not repaired on its disk.
@@ -220,7 +222,7 @@ impl World {
     /// costs its disk, so there is one at a time.
     fn stop(&mut self, victim: NodeId) {
         let damaged = self.newest_view.members.keys().any(|id| self.is_damaged(*id));
-        let whole = self.lost_members() == 0 && !damaged;
+        let whole = self.lost_members() == 0 && !damaged && !self.is_any_spoiled();
         // Who stands still hears nobody, and would be stopped in the liveness phase only, when its time is up.
         let hears = self.nodes[&victim].paused_until_us <= self.now_us;
         if hears && self.newest_view.voters().count() >= 3 && whole && !self.view_changes() {

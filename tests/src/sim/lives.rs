@@ -2,6 +2,7 @@
 
 use concoord::wire::join::{JoinRefusal, JoinReply};
 use concoord::wire::member::{Member, Services, Standing, View};
+use concoord::wire::version::Versions;
 use concoord::wire::{ClusterId, NodeId};
 use concoord_consensus::Policy;
 use concoord_consensus::io::{Input, JoinToken};
@@ -10,6 +11,7 @@ use super::checks::Violation;
 use super::coverage::Kind;
 use super::network::Place;
 use super::node::{Beginning, Node, StartError, Stop};
+use super::upgrades::any_build;
 use super::world::{Event, PORT_FIRST, World, address};
 
 pub(super) const CLUSTER: ClusterId = ClusterId(7);
@@ -28,6 +30,7 @@ impl World {
             volatile: false,
             standing: Standing::Learner { replaces: None },
             silent: false,
+            supports: Versions::OF_BUILD,
         }
     }
 
@@ -39,6 +42,7 @@ impl World {
     pub fn add_joiner(&mut self, number: usize, delay_us: u64) {
         let id = self.new_id();
         let mut member = self.member(id, number);
+        member.supports = any_build(&mut self.chance);
         match self.chance.between(0, 9) {
             0 => member.volatile = true,
             1 => member.services = Services::WITNESS,
@@ -108,6 +112,7 @@ impl World {
             JoinReply::Refused(JoinRefusal::Minority { .. }) => {
                 (node.member.volatile, node.member.services) = (false, Services::default());
             }
+            JoinReply::Refused(why @ JoinRefusal::Version { .. }) => self.replace_build(id, &why.to_string()),
             JoinReply::Refused(why) => {
                 self.violation.get_or_insert(Violation::new(format!("{id:?} was refused: {why}")));
             }
@@ -117,6 +122,9 @@ impl World {
     pub(super) fn start(&mut self, id: NodeId, contacts: Vec<NodeId>) {
         self.lives += 1;
         let seed = self.chance.number();
+        if self.nodes[&id].started {
+            self.upgrade(id);
+        }
         let node = self.nodes.get_mut(&id).expect("a known node");
         if node.started && self.lives.is_multiple_of(2) {
             // Its operator has it do something else as well, or no longer.

@@ -8,12 +8,14 @@
 //! | `phases.rs`        | how a run goes: safety under faults, then liveness of a majority  |
 //! | `driver.rs`        | what a node's driver does with inputs and effects                 |
 //! | `node.rs`          | one replica's machine: production log and snapshots on its disk   |
+//! | `upgrades.rs`      | builds of different versions                                      |
 //! | `storage.rs`       | what its driver does with log and snapshots                       |
 //! | `clock.rs`         | its clocks                                                        |
 //! | `lives.rs`         | how nodes join, start, crash and leave                            |
 //! | `network.rs`       | who hears whom, when, how often                                   |
 //! | `shapes.rs`        | partitions and partial connectivity                               |
 //! | `faults.rs`        | what goes wrong, and when                                         |
+//! | `spoiled.rs`       | states with a flipped bit, until they are right again              |
 //! | `coverage.rs`      | how often each kind of fault came up                              |
 //! | `client.rs`        | clients: sessions, calls in flight, retries                       |
 //! | `wishes.rs`        | what a client does next                                           |
@@ -48,7 +50,9 @@ mod questions;
 mod queue;
 pub mod random;
 mod shapes;
+mod spoiled;
 mod storage;
+mod upgrades;
 mod wishes;
 pub mod world;
 

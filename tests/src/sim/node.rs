@@ -10,7 +10,9 @@ use concoord::wire::member::{Member, View};
 use concoord::wire::peer::Message;
 use concoord::wire::record::Record;
 use concoord::wire::value::Value;
+use concoord::wire::version::Versions;
 use concoord::wire::{Ballot, ClusterId, NodeId, Slot};
+use concoord_consensus::application::{HostFault, RestoreError};
 use concoord_consensus::io::{Applied, ClientToken, Effect, LogPosition, Past, Query, Question, Replayed};
 use concoord_consensus::{Application, Config, Policy, Replica, Timing};
 use concoord_node::disk::{MemoryDirectory, SimulatedDisk};
@@ -75,6 +77,8 @@ pub struct Process {
     pub life: u64,
     /// The production replica.
     pub replica: Replica,
+    /// The versions of its build.
+    pub supports: Versions,
     /// The production application.
     pub application: Application<Natives>,
     /// What the application has not done yet.
@@ -120,6 +124,16 @@ pub enum Work {
     Snapshot(Checkpoint),
     /// Take one over.
     Restore(Slot, Vec<u8>),
+}
+
+/// The build of a node does not apply what is decided.
+#[derive(Debug)]
+pub struct TooOld(String);
+
+impl std::fmt::Display for TooOld {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// What the application did.
@@ -224,10 +238,18 @@ impl Node {
             (Some(log), Snapshots::new(directory), snapshot.checkpoint, snapshot.body, past)
         };
         self.started = true;
-        let application = Application::restore(cluster, Natives::default(), &body).expect("a snapshot of our own");
+        let supports = self.member.supports;
+        let application = if beginning.policy.witness {
+            // It opens no snapshot: its build may lack the version of that.
+            Application::new(cluster, Natives::default())
+        } else {
+            let restored = Application::restore_supporting(cluster, Natives::default(), supports, &body);
+            restored.expect("a snapshot of our own")
+        };
         let config = Config {
             node: self.id,
             member: self.member.clone(),
+            version: application.version(),
             base,
             contacts: beginning.contacts.clone(),
             timing: beginning.timing,
@@ -243,6 +265,7 @@ impl Node {
         self.process = Some(Process {
             life: beginning.life,
             replica,
+            supports,
             application,
             queue: VecDeque::new(),
             held: Vec::new(),
@@ -346,13 +369,22 @@ impl Process {
 
     /// Does the next piece of work.
     ///
+    /// # Errors
+    /// [`TooOld`].
+    ///
     /// # Panics
     /// When the host can't run an object, which it always can.
-    pub fn work(&mut self) -> Option<Done> {
-        Some(match self.queue.pop_front()? {
-            Work::Apply(slot, batch, replies) => {
-                Done::Applied(self.application.apply(slot, &batch, replies).expect("a decided batch applies"))
-            }
+    pub fn work(&mut self) -> Option<Result<Done, TooOld>> {
+        let work = self.queue.pop_front()?;
+        Some(self.carry_out(work))
+    }
+
+    fn carry_out(&mut self, work: Work) -> Result<Done, TooOld> {
+        Ok(match work {
+            Work::Apply(slot, batch, replies) => match self.application.apply(slot, &batch, replies) {
+                Err(why @ HostFault::Version { .. }) => return Err(TooOld(why.to_string())),
+                applied => Done::Applied(applied.expect("a decided batch applies")),
+            },
             Work::Query(query) => {
                 let client = query.client;
                 Done::Response(client, self.application.query(query).expect("every object runs here"))
@@ -365,8 +397,11 @@ impl Process {
             }
             Work::Restore(slot, body) => {
                 let cluster = self.application.cluster();
-                let restored = Application::restore(cluster, Natives::default(), &body);
-                self.application = restored.expect("a snapshot that was checked");
+                let supports = self.supports;
+                match Application::restore_supporting(cluster, Natives::default(), supports, &body) {
+                    Err(why @ RestoreError::ClusterVersion { .. }) => return Err(TooOld(why.to_string())),
+                    restored => self.application = restored.expect("a snapshot that was checked"),
+                }
                 Done::Restored(slot)
             }
         })

@@ -195,6 +195,15 @@ impl Objects for Natives {
 }
 
 impl Natives {
+    /// Flips a bit of the counter's encoded value: one of bits 1 to 6 of its first byte, so it stays a counter, of another
+    /// value. False while there is no counter.
+    pub fn flip(&mut self, bit: u64) -> bool {
+        let Some(counter) = self.objects.get_mut(&COUNTER) else { return false };
+        let mut state = counter.export();
+        state[0] ^= 1 << bit;
+        counter.import(&state).is_ok()
+    }
+
     fn object(&mut self, object: ObjectId) -> Result<&mut Native, Fault> {
         self.objects.get_mut(&object).ok_or_else(|| Fault::Host(format!("no object {object}")))
     }

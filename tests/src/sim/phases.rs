@@ -130,9 +130,9 @@ impl World {
 
     /// Voters that the cluster must get on without: any number that leaves a majority with its disks. Learners are not
     /// lost, since a leader may count one as live that no longer is, and promote it; and while the view may be changing
-    /// nobody is, since a majority of one view need not be one of the next.
+    /// nobody is, since a majority of one view need not be one of the next; nor while a state is spoiled.
     fn choose_lost(&mut self) -> Vec<NodeId> {
-        if self.view_changes() {
+        if self.view_changes() || self.is_any_spoiled() {
             return Vec::new();
         }
         let view = &self.newest_view;
@@ -188,7 +188,7 @@ impl World {
 
     fn is_over(&self) -> bool {
         let decided = self.checks.slots();
-        if decided < SLOTS_WANTED || !self.clients.iter().all(Client::is_done) {
+        if decided < SLOTS_WANTED || self.is_any_spoiled() || !self.clients.iter().all(Client::is_done) {
             return false;
         }
         let mut healed = self.nodes.values().filter(|node| !node.gone && !self.lost_for_good.contains(&node.id));
@@ -219,10 +219,17 @@ impl World {
         }
     }
 
+    /// Something happened that may change who leads.
+    pub(super) fn unsettle(&mut self) {
+        self.settled_leader = None;
+        self.unsettled_until_us = self.now_us + SETTLES_US;
+    }
+
     /// A replica says that it leads. Once faults are over for a while, nobody has a reason to depose a leader: it has a
     /// majority, and only another view has another leader.
     fn leads_on(&mut self, leader: NodeId, view: ViewId) {
-        if self.healing_since_us.is_none_or(|since_us| self.now_us < since_us + SETTLES_US) {
+        let settles = self.healing_since_us.is_none_or(|since_us| self.now_us < since_us + SETTLES_US);
+        if settles || self.now_us < self.unsettled_until_us {
             return;
         }
         let settled = self.settled_leader.get_or_insert((view, leader));
@@ -269,11 +276,12 @@ impl World {
                 Some(process) => {
                     let replica = &process.replica;
                     format!(
-                        "decided {} view {} {}{}",
+                        "decided {} view {} {}{}{}",
                         replica.decided(),
                         replica.view().id,
                         if replica.view().is_voter(node.id) { "voter" } else { "learner" },
-                        if replica.is_leader() { " leads" } else { "" }
+                        if replica.is_leader() { " leads" } else { "" },
+                        if self.is_spoiled(node.id) { " spoiled" } else { "" }
                     )
                 }
                 None => "down".into(),

@@ -7,6 +7,7 @@ use concoord::wire::client::{Request, Response};
 use concoord::wire::join::JoinReply;
 use concoord::wire::member::View;
 use concoord::wire::peer::Message;
+use concoord::wire::version::ClusterVersion;
 use concoord::wire::{NodeId, Slot, ViewId};
 use concoord_consensus::Timing;
 use concoord_consensus::io::{ClientToken, Input, JoinToken, LogPosition};
@@ -20,6 +21,7 @@ use super::network::Network;
 use super::node::Node;
 use super::queue::Queue;
 use super::random::Chance;
+use super::spoiled::Spoiled;
 use super::storage::Told;
 
 /// Port of address 0.
@@ -117,6 +119,14 @@ pub struct World {
     pub(super) lost_for_good: BTreeSet<NodeId>,
     /// Those of them that stay down.
     pub(super) down_for_good: BTreeSet<NodeId>,
+    /// Members whose applied state was spoiled and is not right again.
+    pub(super) spoiled: Spoiled,
+    /// The newest version that anybody applies.
+    pub(super) newest_version: ClusterVersion,
+    /// Slots for which a batch was proposed.
+    pub(super) proposals_seen: BTreeSet<Slot>,
+    /// Until when leadership may change though faults are over: a state was found to be wrong.
+    pub(super) unsettled_until_us: u64,
     /// Whether to print what happens.
     pub(super) told: bool,
 }
@@ -199,6 +209,10 @@ impl World {
             settled_leader: None,
             lost_for_good: BTreeSet::new(),
             down_for_good: BTreeSet::new(),
+            spoiled: Spoiled::new(),
+            newest_version: ClusterVersion::FIRST,
+            proposals_seen: BTreeSet::new(),
+            unsettled_until_us: 0,
             told: false,
         }
     }

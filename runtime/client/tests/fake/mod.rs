@@ -100,6 +100,8 @@ impl Cluster {
             silent: false,
             volatile: false,
             full: false,
+            differs: None,
+            supports: None,
         };
         let leader = shared.members.iter().find(|(_, address)| Some(*address) == shared.leader);
         Roster {
@@ -110,6 +112,7 @@ impl Cluster {
             revision: Slot(1),
             decided: Slot(1),
             reporter,
+            version: None,
             plugins: vec![],
         }
     }

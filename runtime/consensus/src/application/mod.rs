@@ -14,6 +14,8 @@
 //! | `outcomes.rs` | which wishes of an object are carried out                    |
 //! | `snapshot.rs` | the whole state as bytes, and back                           |
 //! | `digest.rs`   | seeds and the hash of the state                              |
+//! | `checks.rs`   | what replicas compare to find one that differs               |
+//! | `version.rs`  | which way of applying is decided                             |
 //!
 //! # What is recorded as a call's reply
 //!
@@ -24,6 +26,7 @@
 //!
 //! **Invariants:** slots only rise; decided time and positions never fall; a call is executed at most once.
 
+mod checks;
 mod digest;
 mod operating;
 mod operations;
@@ -33,12 +36,14 @@ mod sessions;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod version;
 
 use concoord_wire::abi::{Invocation, Trigger};
 use concoord_wire::client::{CallError, Response};
 use concoord_wire::codec::{self, FrameError};
 use concoord_wire::interface::MethodKind;
 use concoord_wire::value::{BatchRef, CommandRef};
+use concoord_wire::version::{ClusterVersion, Versions};
 use concoord_wire::{CallId, ClusterId, ObjectId, Position, SessionId, Slot, Timestamp};
 
 use self::digest::{Digest, mix};
@@ -65,6 +70,12 @@ pub struct Application<O> {
     position: Position,
     now: Timestamp,
     applied: Slot,
+    /// Over what every command came to, in order.
+    replies: u64,
+    /// The decided way of applying.
+    version: ClusterVersion,
+    /// The ways that this build knows.
+    supports: Versions,
 }
 
 /// Why this replica can't go on applying, while others may. The application is of no use after one: the replica stops
@@ -79,6 +90,17 @@ pub enum HostFault {
         slot: Slot,
         /// What is wrong with it.
         why: FrameError,
+    },
+    /// The cluster has decided to apply in a way that this build does not know. Nothing was executed in it.
+    #[error("the cluster runs version {decided} from slot {slot} on, and this build applies {supports}: {}",
+        if .supports.last < *.decided { "upgrade it" } else { "use an older one" })]
+    Version {
+        /// The first slot that this build can't apply.
+        slot: Slot,
+        /// What is decided.
+        decided: ClusterVersion,
+        /// What this build applies.
+        supports: Versions,
     },
     /// This host can't run an object.
     #[error("this host can't run {object} after slot {applied}: {why}")]
@@ -104,6 +126,9 @@ impl<O: Objects> Application<O> {
             position: Position::default(),
             now: Timestamp::default(),
             applied: Slot::ZERO,
+            replies: 0,
+            version: ClusterVersion::FIRST,
+            supports: Versions::OF_BUILD,
         }
     }
 
@@ -117,15 +142,26 @@ impl<O: Objects> Application<O> {
     pub fn apply(&mut self, slot: Slot, batch: &[u8], replies: bool) -> Result<Applied, HostFault> {
         assert!(slot > self.applied, "slot {slot} after slot {}", self.applied);
         let batch: BatchRef<'_> = codec::from_bytes(batch).map_err(|why| HostFault::Batch { slot, why })?;
+        self.admit_version(slot, batch.commands.first())?;
         self.advance_time(batch.stamp);
         let room = if replies { batch.commands.len() } else { 0 };
-        let mut applied = Applied { slot, stamp: self.now, replies: Vec::with_capacity(room), notices: Vec::new() };
+        let mut applied = Applied {
+            slot,
+            stamp: self.now,
+            replies: Vec::with_capacity(room),
+            notices: Vec::new(),
+            check: None,
+            version: self.version,
+        };
         for (index, command) in (0..).zip(&batch.commands) {
+            self.admit_version(slot, Some(command))?;
             let completed = self.execute(SessionId { slot, index }, command, replies, &mut applied.notices)?;
             applied.replies.extend(completed);
         }
         self.tell_ended(batch.commands.len(), &mut applied.notices)?;
+        applied.check = checks::is_due(self.applied, slot).then(|| self.check(slot));
         self.applied = slot;
+        applied.version = self.version;
         Ok(applied)
     }
 
@@ -175,7 +211,8 @@ impl<O: Objects> Application<O> {
 
     /// A hash over everything that decided batches have come to: equal on replicas that agree, for checkers.
     pub fn state_hash(&mut self) -> u64 {
-        let digest = Digest::new().with(&(self.cluster, self.position, self.now, self.applied));
+        let digest =
+            Digest::new().with(&(self.cluster, self.position, self.now, self.applied, self.replies, self.version));
         let mut digest = self.operations.digest(self.registry.digest(self.sessions.digest(digest)));
         for id in self.registry.ids() {
             digest = digest.with(&self.objects.state_hash(id));
@@ -186,6 +223,11 @@ impl<O: Objects> Application<O> {
     /// Whoever runs the objects.
     pub fn objects(&self) -> &O {
         &self.objects
+    }
+
+    /// The same, for checkers that spoil a state on purpose.
+    pub fn objects_mut(&mut self) -> &mut O {
+        &mut self.objects
     }
 
     /// Time never falls. In each new second, sessions that were silent for too long are closed, before the commands
@@ -208,12 +250,16 @@ impl<O: Objects> Application<O> {
         match *command {
             CommandRef::OpenSession { nonce } => {
                 let result = self.sessions.open(at, nonce, self.now);
+                checks::note(&mut self.replies, &result);
                 Ok(reply.then_some(Completed::Session { nonce, result }))
             }
             CommandRef::KeepAlive { session } => {
                 let alive = self.sessions.keep_alive(session, self.now);
+                checks::note(&mut self.replies, &alive);
                 Ok((reply && !alive).then_some(Completed::Gone { session }))
             }
+            // It has taken effect already.
+            CommandRef::Version(_) => Ok(None),
             CommandRef::CloseSession { session } => {
                 self.sessions.close(session);
                 Ok(None)
@@ -224,6 +270,7 @@ impl<O: Objects> Application<O> {
             }
             CommandRef::Operate { nonce, ref action } => {
                 let result = self.operate_once(at.slot, nonce, action, notices)?;
+                checks::note(&mut self.replies, &result);
                 Ok(reply.then_some(Completed::Operated { nonce, result }))
             }
         }
@@ -241,13 +288,21 @@ impl<O: Objects> Application<O> {
     ) -> Result<Option<CallResult>, HostFault> {
         match self.sessions.admit(call, floor, self.now) {
             Admission::Execute => {}
-            Admission::Replied(result) => return Ok(reply.then(|| result.clone())),
-            Admission::Refused(error) => return Ok(reply.then_some(Err(error))),
+            Admission::Replied(result) => {
+                checks::note(&mut self.replies, result);
+                return Ok(reply.then(|| result.clone()));
+            }
+            Admission::Refused(error) => {
+                let refused = Err(error);
+                checks::note::<CallResult>(&mut self.replies, &refused);
+                return Ok(reply.then_some(refused));
+            }
         }
         let (result, ran) = match self.registry.resolve(object, method, MethodKind::Update) {
             Ok(_) => (self.run_call(call, object, method, arguments)?, Some(object)),
             Err(error) => (Err(error), None),
         };
+        checks::note(&mut self.replies, &result);
         let replied = reply.then(|| result.clone());
         if reply || !mutated!(RepliesOfLeaderOnly) {
             self.sessions.record(call, ran, result);

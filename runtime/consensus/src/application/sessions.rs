@@ -190,13 +190,11 @@ impl Sessions {
     }
 
     /// How many are open.
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.open.len()
     }
 
     /// Bytes of all kept replies.
-    #[cfg(test)]
     pub(super) fn kept_bytes(&self) -> usize {
         self.reply_bytes
     }

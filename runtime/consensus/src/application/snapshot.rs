@@ -2,7 +2,7 @@
 //!
 //! A snapshot is one byte of version, then the postcard of these values, one behind another:
 //!
-//! 1. cluster, position, decided time, applied slot;
+//! 1. cluster, position, decided time, applied slot, what stands for all replies, cluster version;
 //! 2. the open sessions with the replies that they did not acknowledge;
 //! 3. the last object id, the failed loads, each distinct module once, the objects with the number of their module;
 //! 4. the state of each object, in the order of their ids, as [`Objects::snapshot`] gave it;
@@ -15,6 +15,7 @@
 //! What is read is bounded while it is read: a count or a length is compared with its limit, or with what is there,
 //! before memory is taken for it.
 
+use concoord_wire::version::{ClusterVersion, Versions};
 use concoord_wire::{ClusterId, Position, Slot, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,15 @@ pub enum RestoreError {
     Version {
         /// Its version.
         found: u8,
+    },
+    /// The cluster applies in a way that this build does not know.
+    #[error("the snapshot is of a cluster that runs version {found}, and this build applies {supports}: {}",
+        if .supports.last < *.found { "upgrade it" } else { "use an older one" })]
+    ClusterVersion {
+        /// The decided version.
+        found: ClusterVersion,
+        /// What this build applies.
+        supports: Versions,
     },
     /// It is of another cluster.
     #[error("the snapshot is of cluster {found}, but this replica is of cluster {expected}")]
@@ -90,7 +100,7 @@ pub enum RestoreError {
 }
 
 /// What a snapshot begins with.
-type Head = (ClusterId, Position, Timestamp, Slot);
+type Head = (ClusterId, Position, Timestamp, Slot, u64, ClusterVersion);
 
 impl<O: Objects> Application<O> {
     /// Everything that decided batches have come to, for [`Application::restore`]. The same bytes on replicas that agree.
@@ -100,7 +110,7 @@ impl<O: Objects> Application<O> {
     pub fn snapshot(&mut self) -> Result<Vec<u8>, HostFault> {
         let hash = self.state_hash();
         let mut to = Writer(vec![VERSION]);
-        let head: Head = (self.cluster, self.position, self.now, self.applied);
+        let head: Head = (self.cluster, self.position, self.now, self.applied, self.replies, self.version);
         to.put(&head);
         self.sessions.write(&mut to);
         self.operations.write(&mut to);
@@ -122,12 +132,25 @@ impl<O: Objects> Application<O> {
     /// # Errors
     /// [`RestoreError`]: other cluster, damaged, of another version, or this host can't run an object.
     pub fn restore(cluster: ClusterId, objects: O, bytes: &[u8]) -> Result<Application<O>, RestoreError> {
+        Application::restore_supporting(cluster, objects, Versions::OF_BUILD, bytes)
+    }
+
+    /// The same, as a build that applies `supports` does it: for tests of upgrades.
+    ///
+    /// # Errors
+    /// As [`Application::restore`].
+    pub fn restore_supporting(
+        cluster: ClusterId,
+        objects: O,
+        supports: Versions,
+        bytes: &[u8],
+    ) -> Result<Application<O>, RestoreError> {
         let (head, from) = Reader::begin(bytes)?;
         let (found, ..) = head;
         if found != cluster {
             return Err(RestoreError::OtherCluster { found, expected: cluster });
         }
-        Application::read(head, objects, from)
+        Application::read(head, objects, supports, from)
     }
 
     /// The state that [`Application::snapshot`] gave in any cluster, as the beginning of the new cluster `cluster`: its log
@@ -142,15 +165,23 @@ impl<O: Objects> Application<O> {
         bytes: &[u8],
     ) -> Result<Application<O>, RestoreError> {
         let (head, from) = Reader::begin(bytes)?;
-        let mut application = Application::read(head, objects, from)?;
+        let mut application = Application::read(head, objects, Versions::OF_BUILD, from)?;
         let position = application.position;
         application.position = position.next_epoch().ok_or(RestoreError::Epochs(position.epoch()))?;
         application.cluster = cluster;
         Ok(application)
     }
 
-    fn read(head: Head, mut objects: O, mut from: Reader<'_>) -> Result<Application<O>, RestoreError> {
-        let (cluster, position, now, applied) = head;
+    fn read(
+        head: Head,
+        mut objects: O,
+        supports: Versions,
+        mut from: Reader<'_>,
+    ) -> Result<Application<O>, RestoreError> {
+        let (cluster, position, now, applied, replies, version) = head;
+        if !supports.contains(version) {
+            return Err(RestoreError::ClusterVersion { found: version, supports });
+        }
         let sessions = Sessions::read(&mut from)?;
         let operations = Operations::read(&mut from)?;
         let (mut registry, entries) = Registry::read(&mut from)?;
@@ -162,7 +193,19 @@ impl<O: Objects> Application<O> {
         }
         let expected = from.take("the hash of the state")?;
         from.end()?;
-        let mut application = Application { cluster, objects, sessions, registry, operations, position, now, applied };
+        let mut application = Application {
+            cluster,
+            objects,
+            sessions,
+            registry,
+            operations,
+            position,
+            now,
+            applied,
+            replies,
+            version,
+            supports,
+        };
         if mutated!(PositionRestarts) {
             application.position = Position::default();
         }

@@ -6,6 +6,7 @@ use concoord_wire::client::{CallError, Consistency, Request, Response};
 use concoord_wire::limits::{ARGUMENTS_BYTES_MAX, NAME_BYTES_MAX};
 use concoord_wire::objects::{ObjectAction, ObjectError};
 use concoord_wire::value::Command;
+use concoord_wire::version::ClusterVersion;
 use concoord_wire::{CallId, SessionId, Slot};
 
 use super::reads::Read;
@@ -13,6 +14,7 @@ use super::staging::Staging;
 use super::{Replica, Role};
 use crate::io::{Applied, Ask, ClientToken, Completed, Effect, Query, Question};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX, PENDING_BYTES_MAX, PENDING_COMMANDS_MAX};
+use crate::mutated;
 
 /// Commands on their way into a slot, and who waits for what they come to.
 #[derive(Debug, Default)]
@@ -84,7 +86,7 @@ impl Clients {
         Ok(())
     }
 
-    fn push(&mut self, command: Command) {
+    pub(super) fn push(&mut self, command: Command) {
         self.pending_bytes += command_bytes(&command);
         self.pending.push_back(command);
     }
@@ -96,14 +98,19 @@ fn command_bytes(command: &Command) -> usize {
     match command {
         Command::Call { method, arguments, .. } => FIXED + method.len() + arguments.len(),
         Command::Operate { action, .. } => FIXED + action.size(),
-        Command::OpenSession { .. } | Command::KeepAlive { .. } | Command::CloseSession { .. } => FIXED,
+        Command::OpenSession { .. }
+        | Command::KeepAlive { .. }
+        | Command::CloseSession { .. }
+        | Command::Version(_) => FIXED,
     }
 }
 
 impl Replica {
     pub(super) fn on_request(&mut self, client: ClientToken, request: Request) {
-        if self.policy.witness && !matches!(request, Request::View { .. } | Request::Ping { .. }) {
-            return self.refuse_as_witness(client, request);
+        if !matches!(request, Request::View { .. } | Request::Ping { .. })
+            && let Some(why) = self.refuses_clients()
+        {
+            return self.refuse(client, request, why);
         }
         match request {
             Request::OpenSession { nonce } => match self.admit(0, 0) {
@@ -203,10 +210,18 @@ impl Replica {
         Ok(())
     }
 
-    /// A witness runs no objects, so whoever asks it for one is sent elsewhere.
-    fn refuse_as_witness(&mut self, client: ClientToken, request: Request) {
+    /// Why this replica serves nobody, if so.
+    fn refuses_clients(&self) -> Option<String> {
+        if self.policy.witness {
+            return Some("it is a witness and runs no objects".into());
+        }
+        self.quarantined().filter(|_| !mutated!(QuarantinedServes))
+    }
+
+    /// Whoever asks for an object is sent elsewhere.
+    fn refuse(&mut self, client: ClientToken, request: Request, why: String) {
         let error = || self.not_leader();
-        let elsewhere = || CallError::NotServing { why: "it is a witness and runs no objects".into() };
+        let elsewhere = || CallError::NotServing { why: why.clone() };
         let response = match request {
             Request::OpenSession { nonce } => Response::SessionOpened { nonce, result: Err(error()) },
             Request::Call { call, .. } => Response::Called { call, result: Err(error()) },
@@ -218,6 +233,9 @@ impl Replica {
                 Response::Operated { request, result: Err(error().into()) }
             }
             Request::Backup { request, slot: None, .. } => Response::Backup { request, result: Err(error()) },
+            Request::Backup { request, slot: Some(_), .. } if !self.policy.witness => {
+                Response::Backup { request, result: Err(elsewhere()) }
+            }
             Request::Backup { request, slot: Some(slot), offset } => {
                 return self.effects.push(Effect::Backup { client, request, slot, offset });
             }
@@ -245,6 +263,11 @@ impl Replica {
     /// The application is done with a slot: whoever waits is told.
     pub(super) fn on_applied(&mut self, applied: Applied) {
         self.clients.applied = applied.slot;
+        self.versions.note_version(applied.version);
+        // What a wrong state comes to says nothing.
+        if let Some(check) = applied.check.filter(|_| self.differs().is_none()) {
+            self.checks.note_own(check);
+        }
         for completed in applied.replies {
             let (client, response) = match completed {
                 Completed::Call { call, result } => {
@@ -265,8 +288,10 @@ impl Replica {
         }
     }
 
-    pub(super) fn on_restored(&mut self, slot: Slot) {
-        self.clients.applied = self.clients.applied.max(slot);
+    pub(super) fn on_restored(&mut self, slot: Slot, version: ClusterVersion) {
+        self.versions.note_version(version);
+        self.clients.applied = slot;
+        self.end_quarantine(slot);
     }
 
     pub(super) fn reply(&mut self, client: ClientToken, response: Response) {

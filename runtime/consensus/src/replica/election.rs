@@ -7,7 +7,8 @@
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 
-use concoord_wire::member::Services;
+use concoord_wire::check::Checked;
+use concoord_wire::member::{Member, Services};
 use concoord_wire::peer::{Heartbeat, Message};
 use concoord_wire::{Ballot, NodeId, Slot, ViewId};
 
@@ -214,12 +215,14 @@ impl Replica {
         if self.now.monotonic_us >= self.election.next_heartbeat_us {
             // Only here: heartbeats that reads send in between must not put off what else is due with the tick.
             self.election.next_heartbeat_us = self.now.monotonic_us + self.timing.heartbeat_us;
+            self.judge_checks();
             self.send_heartbeats();
             self.send_prepares();
             self.resend_accepts();
             self.ask_contacts();
             self.ask_to_return();
             self.judge_silence();
+            self.raise_version();
             self.tick_snapshots();
             self.tick_reads();
             self.continue_stopping();
@@ -274,6 +277,11 @@ impl Replica {
         (fresh && leader != self.node && self.view.members.contains_key(&leader)).then_some(leader)
     }
 
+    /// Nobody is known to lead.
+    pub(super) fn forget_leader(&mut self) {
+        self.election.leader = None;
+    }
+
     /// Gives up whatever this replica was doing, and tells its clients.
     pub(super) fn become_follower(&mut self) {
         let had_clients = !matches!(self.role, Role::Follower);
@@ -291,7 +299,8 @@ impl Replica {
 
     /// Tells every member that this replica is there, what it hears and what it knows.
     pub(super) fn send_heartbeats(&mut self) {
-        self.send_heartbeats_to(self.heartbeat_receivers());
+        let checked = self.checked();
+        self.send_heartbeats_to(self.heartbeat_receivers(), Some(checked));
     }
 
     /// Leader: a round in between for the reads that wait, to no more voters than it takes: those that were the fastest
@@ -302,17 +311,17 @@ impl Replica {
         let mut others = self.other_voters();
         others.sort_by_key(|voter| Reverse(self.election.confirmed_by(*voter, ballot)));
         others.truncate(majority(self.view.voters().count()) - 1);
-        self.send_heartbeats_to(others);
+        self.send_heartbeats_to(others, None);
     }
 
-    fn send_heartbeats_to(&mut self, to: Vec<NodeId>) {
+    fn send_heartbeats_to(&mut self, to: Vec<NodeId>, checked: Option<Checked>) {
         let now_us = self.now.monotonic_us;
         if to.is_empty() {
             return;
         }
         let round = self.election.next_heartbeat_round(now_us, self.timing.election_max_us);
         self.attach_reads(round);
-        let heartbeat = self.heartbeat(round);
+        let heartbeat = Heartbeat { checked, ..self.heartbeat(round) };
         for member in to {
             self.send(member, Message::Heartbeat(heartbeat.clone()));
         }
@@ -331,11 +340,23 @@ impl Replica {
             _ => (None, Slot::ZERO),
         };
         let (decided, full) = (self.log.decided(), self.disk_full);
-        Heartbeat { round, leading, hears: self.hears(), connected: self.connected(), first, decided, full }
+        Heartbeat {
+            round,
+            leading,
+            hears: self.hears(),
+            connected: self.connected(),
+            first,
+            decided,
+            full,
+            checked: None,
+        }
     }
 
     pub(super) fn on_heartbeat(&mut self, from: NodeId, heartbeat: Heartbeat) {
-        let Heartbeat { round, leading, hears, connected, first, decided, full } = heartbeat;
+        let Heartbeat { round, leading, hears, connected, first, decided, full, checked } = heartbeat;
+        if let Some(checked) = checked {
+            self.on_checked(from, checked);
+        }
         let leading = leading.filter(|ballot| ballot.leader == from);
         let now_us = self.now.monotonic_us;
         let peer = self.election.peers.entry(from).or_default();
@@ -360,8 +381,8 @@ impl Replica {
             None => self.catch_up_elsewhere(from, decided),
         }
         let (decided, applied) = (self.log.decided(), self.clients.applied_of(self.log.decided()));
-        let services = self.member.services;
-        let reply = Message::HeartbeatReply { round, ballot: confirms, decided, applied, services };
+        let Member { services, supports, .. } = self.member;
+        let reply = Message::HeartbeatReply { round, ballot: confirms, decided, applied, services, supports };
         self.send_as_known(from, reply);
     }
 
@@ -434,14 +455,15 @@ impl Replica {
             && (self.majority_hears_no_leader() || mutated!(CampaignsAgainstLeader))
     }
 
-    /// Whether this replica is one that may lead at all: witnesses never do, nor does who has no room for a log, nor who
-    /// promised in a view that its damaged disk does not know any more.
+    /// Whether this replica is one that may lead at all: witnesses never do, nor does who has no room for a log, nor whose
+    /// state is wrong, nor who promised in a view that its damaged disk does not know any more.
     fn may_lead(&self) -> bool {
         let knows_its_view = self.promised.view <= self.view.id;
         self.view.is_voter(self.node)
             && knows_its_view
             && (!self.policy.witness || mutated!(WitnessLeads))
             && !self.disk_full
+            && self.differs().is_none()
     }
 
     fn majority_hears_no_leader(&self) -> bool {
@@ -457,7 +479,7 @@ impl Replica {
     fn step_down_if_cut_off(&mut self) {
         let led_us = self.now.monotonic_us.saturating_sub(self.election.led_since_us);
         if self.is_leader() && led_us > self.timing.election_max_us && !self.connected() {
-            self.election.leader = None;
+            self.forget_leader();
             self.become_follower();
             self.await_leader();
         }

@@ -111,7 +111,7 @@ impl Replica {
         // Whoever asks from here on knows what is before.
         self.election.note_known(from, Slot(slot.0.saturating_sub(1)));
         if slot <= self.log.base() {
-            return self.effects.push(Effect::OfferSnapshot { to: from });
+            return self.offer_snapshot(from);
         }
         let values = self.log.decided_from(slot.max(Slot(1)), FETCH_BYTES_MAX);
         self.send(from, Message::Entries { first: slot.max(Slot(1)), values, decided: self.log.decided() });
@@ -164,6 +164,7 @@ impl Replica {
     /// The next slot is decided with the value that the log holds for it.
     pub(super) fn decide_next(&mut self) {
         let replies = self.clients.anybody_waits() || matches!(self.role, Role::Leader(_));
+        let waits = self.waits_for_state();
         let (slot, value) = self.log.decide_next();
         let value_bytes = value.size();
         let witness = self.policy.witness;
@@ -174,7 +175,7 @@ impl Replica {
                 if let Ok(stamp) = Batch::stamp_of(batch) {
                     self.clock.observe(stamp, self.now);
                 }
-                if !witness {
+                if !witness && !waits {
                     self.clients.handed = slot;
                     self.effects.push(Effect::Apply { slot, batch: batch.clone(), replies });
                 }

@@ -3,7 +3,9 @@
 //! Read the files in the order of a call: [`clients`] takes it in, [`leader`] puts it into a slot, [`acceptor`] accepts
 //! it, [`learner`] learns that it is decided and hands it to the application, [`clients`] replies. Beside that way stand
 //! [`election`] (who campaigns and when), [`candidate`] (phase 1), [`reads`] (read-index), [`views`] (membership),
-//! [`staging`] (modules that arrive in pieces), [`silence`] (members that are unheard), [`stopping`] (clean stops), [`snapshots`] (where logs begin).
+//! [`staging`] (modules that arrive in pieces), [`silence`] (members that are unheard), [`stopping`] (clean stops),
+//! [`snapshots`] (where logs begin), [`checks`] (whether all have applied the same), [`versions`] (when applying changes its
+//! meaning).
 //!
 //! # Why it is safe
 //!
@@ -22,6 +24,7 @@
 
 mod acceptor;
 mod candidate;
+mod checks;
 mod clients;
 mod clock;
 mod election;
@@ -36,6 +39,7 @@ mod slots;
 mod snapshots;
 mod staging;
 mod stopping;
+mod versions;
 mod views;
 
 use std::collections::BTreeMap;
@@ -44,9 +48,11 @@ use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::member::{Member, Roster, RosterMember, View};
 use concoord_wire::peer::Message;
 use concoord_wire::record::Record;
+use concoord_wire::version::ClusterVersion;
 use concoord_wire::{Ballot, ClusterId, NodeId, Slot, ViewId};
 
 use self::candidate::Candidate;
+use self::checks::Checks;
 use self::clients::Clients;
 use self::clock::Clock;
 use self::election::Election;
@@ -124,6 +130,8 @@ pub struct Config {
     pub member: Member,
     /// The snapshot that its log starts from.
     pub base: Checkpoint,
+    /// The version of the application's state in that snapshot.
+    pub version: ClusterVersion,
     /// Members to catch up from while this replica is in no view that it knows.
     pub contacts: Vec<NodeId>,
     /// How long things take.
@@ -180,6 +188,8 @@ pub struct Replica {
     membership: Membership,
     stopping: Stopping,
     snapshots: Snapshots,
+    checks: Checks,
+    versions: versions::Known,
     clock: Clock,
     /// Only the disk's reserve is left: nothing new is accepted.
     disk_full: bool,
@@ -244,6 +254,8 @@ impl Replica {
             membership: Membership::default(),
             stopping: Stopping::default(),
             snapshots: Snapshots::above(base.slot),
+            checks: Checks::default(),
+            versions: versions::Known::new(config.version),
             clock,
             disk_full: false,
             announced: None,
@@ -269,7 +281,7 @@ impl Replica {
             Input::Operate { nonce, action } => self.on_operate(nonce, action),
             Input::Durable { position } => self.on_durable(position),
             Input::Applied(applied) => self.on_applied(applied),
-            Input::Restored { slot } => self.on_restored(slot),
+            Input::Restored { slot, version } => self.on_restored(slot, version),
             Input::SnapshotSaved { slot } => self.on_snapshot_saved(slot),
             Input::SnapshotFailed { slot } => self.on_snapshot_failed(slot),
             Input::SnapshotKept { slot, bytes } => self.on_snapshot_kept(slot, bytes),
@@ -343,6 +355,7 @@ impl Replica {
             revision: self.view_slot.max(self.mark_slot).max(self.led_from),
             decided: self.log.decided(),
             reporter: self.node,
+            version: self.version(),
             plugins: Vec::new(),
         }
     }
@@ -358,6 +371,8 @@ impl Replica {
             silent: member.silent,
             volatile: member.volatile,
             full: if member.id == self.node { self.disk_full } else { self.election.is_full(member.id) },
+            differs: if member.id == self.node { self.differs() } else { self.checks.differs(member.id) },
+            supports: self.supported(member.id),
         }
     }
 
@@ -394,17 +409,18 @@ impl Replica {
             Message::Accepted { ballot, slot } => self.on_accepted(from, ballot, slot),
             Message::Reject { promised, decided } => self.on_reject(from, promised, decided),
             Message::Heartbeat(heartbeat) => self.on_heartbeat(from, heartbeat),
-            Message::HeartbeatReply { round, ballot, decided, applied, services } => {
+            Message::HeartbeatReply { round, ballot, decided, applied, services, supports } => {
                 self.election.note_offered(from, services);
+                self.versions.note_supported(from, supports);
                 self.on_heartbeat_reply(from, round, ballot, decided, applied);
             }
             Message::Fetch { from: slot } => self.on_fetch(from, slot),
             Message::Entries { first, values, decided } => self.on_entries(from, first, values, decided),
             Message::ReadIndex { request } => self.on_read_index(from, request),
             Message::ReadIndexReply { request, index } => self.on_read_index_reply(from, request, index),
-            Message::AskSnapshot { above } => self.on_ask_snapshot(from, above),
+            Message::AskSnapshot { above, make } => self.on_ask_snapshot(from, above, make),
             Message::SnapshotAt { slot, bytes } => self.on_snapshot_at(from, slot, bytes),
-            Message::FetchSnapshot { slot, offset } => self.effects.push(Effect::SendChunk { to: from, slot, offset }),
+            Message::FetchSnapshot { slot, offset } => self.on_fetch_snapshot(from, slot, offset),
             Message::SnapshotChunk { slot, total, offset, checksum, data } => {
                 self.on_snapshot_chunk(from, slot, total, offset, checksum, data);
             }

@@ -288,6 +288,16 @@ impl Replica {
         }
     }
 
+    /// Nothing that waits here is answered here.
+    pub(super) fn fail_reads(&mut self, error: &CallError) {
+        self.requeue_reads();
+        let mut failed = std::mem::take(&mut self.reads.waiting);
+        failed.extend(self.take_indexed(u64::MAX));
+        for read in failed {
+            self.fail_read(read, error.clone());
+        }
+    }
+
     fn fail_read(&mut self, read: Read, error: CallError) {
         match read {
             Read::Query(Query { client, request, .. }) => {

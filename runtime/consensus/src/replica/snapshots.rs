@@ -79,7 +79,7 @@ impl Replica {
     pub(super) fn count_toward_snapshot(&mut self, value_bytes: usize) {
         self.snapshots.since_bytes += value_bytes as u64 + SLOT_BYTES;
         let due = self.snapshots.since_bytes >= self.policy.snapshot_bytes;
-        if due && self.snapshots.making.is_none() && !self.policy.witness {
+        if due && self.snapshots.making.is_none() && !self.policy.witness && self.differs().is_none() {
             self.take_snapshot();
         }
     }
@@ -107,6 +107,11 @@ impl Replica {
         if self.snapshots.making == Some(slot) {
             self.snapshots.making = None;
         }
+        if self.differs().is_some() {
+            // It is on disk, and of no use: nothing is truncated for it.
+            self.snapshots.saved = self.snapshots.saved.max(slot);
+            return;
+        }
         self.note_saved(slot);
         self.serve_backups();
     }
@@ -130,7 +135,10 @@ impl Replica {
             // Not at once, or a disk that is full would be all that anybody hears of.
             self.snapshots.since_bytes = self.policy.snapshot_bytes / 2;
         }
-        let why = "the snapshot for it could not be kept: see the replica's log";
+        self.fail_backups("the snapshot for it could not be kept: see the replica's log");
+    }
+
+    pub(super) fn fail_backups(&mut self, why: &str) {
         for Backup { client, request, .. } in std::mem::take(&mut self.snapshots.backups) {
             let result = Err(CallError::NotServing { why: why.into() });
             self.reply(client, Response::Backup { request, result });
@@ -151,20 +159,57 @@ impl Replica {
         let reached: Vec<NodeId> = runs_objects.copied().filter(|other| self.has_round_trips(*other)).collect();
         if !reached.is_empty() {
             let turn = usize::try_from(self.random.between(0, reached.len() as u64 - 1)).expect("an index");
-            self.send(reached[turn], Message::AskSnapshot { above: self.snapshots.saved });
+            self.send(reached[turn], Message::AskSnapshot { above: self.snapshots.saved, make: false });
         }
     }
 
-    pub(super) fn on_ask_snapshot(&mut self, from: NodeId, above: Slot) {
+    /// One that is to be made is offered when it is asked for again.
+    pub(super) fn on_ask_snapshot(&mut self, from: NodeId, above: Slot, make: bool) {
         if self.snapshots.saved > above {
-            self.effects.push(Effect::OfferSnapshot { to: from });
+            return self.offer_snapshot(from);
         }
+        let may = !self.policy.witness && self.differs().is_none() && self.log.decided() > above;
+        if make && may && self.snapshots.making.is_none() {
+            self.take_snapshot();
+        }
+    }
+
+    pub(super) fn offer_snapshot(&mut self, to: NodeId) {
+        if self.differs().is_none() {
+            self.effects.push(Effect::OfferSnapshot { to });
+        }
+    }
+
+    pub(super) fn on_fetch_snapshot(&mut self, to: NodeId, slot: Slot, offset: u64) {
+        if self.differs().is_none() {
+            self.effects.push(Effect::SendChunk { to, slot, offset });
+        }
+    }
+
+    /// Whether a snapshot is being made here.
+    pub(super) fn makes_snapshot(&self) -> bool {
+        self.snapshots.making.is_some()
+    }
+
+    /// The slot of the newest snapshot that is kept here.
+    pub(super) fn saved_snapshot(&self) -> Slot {
+        self.snapshots.saved
+    }
+
+    /// A snapshot that is on its way is not waited for any more.
+    pub(super) fn forget_incoming(&mut self) {
+        self.snapshots.incoming = None;
     }
 
     /// A peer has a snapshot: it is fetched if it knows more than this replica, or than its last one.
     pub(super) fn on_snapshot_at(&mut self, from: NodeId, slot: Slot, total: u64) {
-        let wanted = if self.policy.witness { self.snapshots.saved } else { self.log.decided() };
-        if slot <= wanted || total == 0 {
+        let differs = self.differs().is_some();
+        let wanted = match differs {
+            true => self.state_wanted_above(),
+            false if self.policy.witness => self.snapshots.saved,
+            false => self.log.decided(),
+        };
+        if slot <= wanted || total == 0 || differs && !self.trusts_state_of(from) {
             return;
         }
         if mutated!(WitnessTruncatesOnOffer) && self.policy.witness {
@@ -244,7 +289,7 @@ impl Replica {
 
     /// A peer's snapshot is whole and durable here.
     pub(super) fn on_snapshot_received(&mut self, checkpoint: Checkpoint) {
-        self.snapshots.incoming = None;
+        let asked_for = self.snapshots.incoming.take().is_some_and(|incoming| incoming.slot == checkpoint.slot);
         if checkpoint.cluster != self.cluster {
             return;
         }
@@ -253,8 +298,19 @@ impl Replica {
             // Views only rise with slots: whoever sent this is damaged.
             return;
         }
+        let differs = self.differs().is_some();
+        if differs && !(asked_for && slot > self.state_wanted_above()) {
+            // Begun before the difference was found, by one that may have it as well.
+            self.snapshots.saved = self.snapshots.saved.max(slot);
+            return;
+        }
         if slot > self.log.decided() {
             self.take_over(checkpoint);
+        } else if differs {
+            self.restore_state(slot);
+        }
+        if differs {
+            self.drop_wrong_snapshots(slot);
         }
         if self.policy.witness {
             self.snapshots.since_bytes = 0;

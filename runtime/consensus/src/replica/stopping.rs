@@ -82,7 +82,10 @@ impl Replica {
     pub(super) fn hand_over(&mut self) {
         let last = self.stopping.successor;
         let may = |voter: &NodeId| {
-            *voter != self.node && !self.view.members[voter].is_witness() && self.has_round_trips(*voter)
+            *voter != self.node
+                && !self.view.members[voter].is_witness()
+                && self.has_round_trips(*voter)
+                && self.checks.differs(*voter).is_none()
         };
         let nearest = |voter: &NodeId| (Some(*voter) != last, self.election.decided_of(*voter));
         if let Some(successor) = self.view.voters().filter(may).max_by_key(nearest) {

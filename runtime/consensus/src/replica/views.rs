@@ -94,6 +94,9 @@ impl Replica {
         if self.view.expelled.contains(&member.id) {
             return Some(JoinReply::Refused(JoinRefusal::Expelled { member: member.id }));
         }
+        if let Some(refusal) = self.version_in_the_way(&member) {
+            return Some(JoinReply::Refused(refusal));
+        }
         if let Some(kind) = self.minority_in_the_way(&member) {
             return Some(JoinReply::Refused(JoinRefusal::Minority { kind: kind.into() }));
         }
@@ -285,6 +288,7 @@ impl Replica {
         }
         let refused = self.view.expelled.contains(&from)
             || self.minority_in_the_way(&member).is_some()
+            || self.version_in_the_way(&member).is_some()
             || self.live_voter_at(&member).is_some()
             || self.view.members.len() >= MEMBERS_MAX;
         if !refused {

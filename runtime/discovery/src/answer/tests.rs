@@ -28,6 +28,8 @@ fn roster(replicas: u64) -> Roster {
             silent: false,
             volatile: false,
             full: false,
+            differs: None,
+            supports: None,
         }
     };
     let mut members: Vec<_> = (1..=replicas).map(member).collect();
@@ -41,6 +43,7 @@ fn roster(replicas: u64) -> Roster {
         revision,
         decided: Slot(9),
         reporter: NodeId(1),
+        version: None,
         plugins: vec![],
     }
 }

@@ -22,7 +22,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{Log, LogError, SPARES_WANTED, Spare, SpareMaker};
 use crate::limits::SPARE_RETRY_PAUSE;
-use crate::snapshots::{Incoming, LoadedSnapshot, SnapshotError, SnapshotFile, Snapshots};
+use crate::snapshots::{Incoming, LoadedSnapshot, SnapshotError, SnapshotFile, Snapshots, report_not_dropped};
 
 /// What the threads tell the driver.
 #[derive(Debug)]
@@ -96,6 +96,7 @@ enum Job {
     Save { checkpoint: Checkpoint, body: Bytes },
     Receive { slot: Slot, offset: u64, bytes: Bytes },
     Complete { slot: Slot },
+    Drop { after: Slot, before: Slot },
 }
 
 impl LogWriter {
@@ -157,6 +158,12 @@ impl LogWriter {
     /// Saves a snapshot. [`LogEvent::Saved`] or [`LogEvent::NotSaved`] follows.
     pub fn save_snapshot(&self, checkpoint: Checkpoint, body: Bytes) {
         self.job(Job::Save { checkpoint, body });
+    }
+
+    /// Removes the snapshots of slots above `after` and below `before`, behind all that was asked for before. One that can't be
+    /// removed is replaced by a newer one later, as any.
+    pub fn drop_snapshots(&self, after: Slot, before: Slot) {
+        self.job(Job::Drop { after, before });
     }
 
     /// Takes a part of the snapshot of a slot; parts of another one are dropped. [`LogEvent::Received`] or
@@ -347,6 +354,10 @@ impl Saving<'_> {
     fn run(mut self, jobs: &mpsc::Receiver<Job>) {
         for job in jobs {
             let event = match job {
+                Job::Drop { after, before } => {
+                    report_not_dropped(self.snapshots.remove_between(after, before));
+                    continue;
+                }
                 Job::Save { checkpoint, body } => match self.snapshots.save(&checkpoint, &body) {
                     Ok(file) => LogEvent::Saved(file),
                     Err(error) => LogEvent::NotSaved { slot: checkpoint.slot, error },

@@ -154,6 +154,20 @@ impl Snapshots {
         self.remove_old()
     }
 
+    /// Removes the snapshots of slots above `after` and below `before`.
+    ///
+    /// # Errors
+    /// [`SnapshotError::File`].
+    pub fn remove_between(&self, after: Slot, before: Slot) -> Result<(), SnapshotError> {
+        let directory = &*self.directory;
+        for slot in self.slots()?.into_iter().filter(|slot| *slot > after && *slot < before) {
+            let name = file_name(slot);
+            directory.remove(&name).named(directory, "remove", &name)?;
+        }
+        directory.sync().named(directory, "sync", "")?;
+        Ok(())
+    }
+
     fn remove_old(&self) -> Result<(), SnapshotError> {
         let directory = &*self.directory;
         let slots = self.slots()?;
@@ -253,6 +267,13 @@ impl Snapshots {
     fn damaged(&self) -> std::sync::MutexGuard<'_, BTreeSet<Slot>> {
         // A set is whole whatever happened to its last user.
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A wrong snapshot that stays is behind a right one, which is newer, and goes with the next.
+pub(crate) fn report_not_dropped(dropped: Result<(), SnapshotError>) {
+    if let Err(error) = dropped {
+        tracing::warn!("a snapshot of a wrong state could not be removed, the next one replaces it: {error}");
     }
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use concoord_wire::abi::{
     Answer, Event, Invocation, LimitKind, LimitReached, ObjectLimits, Outcome, Rejection, Reply, Timer, Trigger,
 };
+use concoord_wire::check::{Check, Checked};
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::client::{
     Action, AdministerError, BackupPiece, CallError, Consistency, Description, Request, Response,
@@ -19,6 +20,7 @@ use concoord_wire::objects::{LoadFailure, ObjectAction, ObjectError, ObjectList,
 use concoord_wire::peer::{AcceptedValue, Heartbeat, Message, PeerFrame};
 use concoord_wire::record::{GroupRecord, Record};
 use concoord_wire::value::{Batch, Command, Removal, Value, ViewChange, ViewCommand};
+use concoord_wire::version::{ClusterVersion, Versions};
 use concoord_wire::{
     Ballot, CallId, ClusterId, ModuleHash, NodeId, ObjectId, Position, SessionId, Slot, Timestamp, ViewId,
 };
@@ -295,6 +297,8 @@ fn roster() -> Roster {
         silent: true,
         volatile: true,
         full: true,
+        differs: Some(SLOT),
+        supports: Some(versions()),
     };
     Roster {
         cluster: CLUSTER,
@@ -304,6 +308,7 @@ fn roster() -> Roster {
         revision: SLOT,
         decided: SLOT,
         reporter: NODE,
+        version: Some(ClusterVersion(u16::MAX)),
         plugins: vec![
             PluginState { name: "dns".into(), published: Some(SLOT), left_to: None, failure: None },
             PluginState {
@@ -329,6 +334,7 @@ fn members() -> Vec<Member> {
         volatile: id == 2,
         standing,
         silent: id == 1,
+        supports: versions(),
     };
     (1..).zip(standings).map(member).collect()
 }
@@ -348,6 +354,15 @@ fn values() -> Vec<Value> {
     variants!(Value: Noop, Batch, View, Mark; values)
 }
 
+fn versions() -> Versions {
+    Versions { first: ClusterVersion(300), last: ClusterVersion(u16::MAX) }
+}
+
+fn checked() -> Checked {
+    let check = Check { slot: SLOT, replies: u64::MAX, state: 1 };
+    Checked { view: ViewId(300), own: vec![check, Check::default()], agreed: Some(check), differs: Some(SLOT) }
+}
+
 pub(crate) fn peer_frames() -> Vec<PeerFrame> {
     let accepted = values().into_iter().map(|value| AcceptedValue { slot: SLOT, ballot: BALLOT, value }).collect();
     let mut messages = vec![
@@ -363,6 +378,7 @@ pub(crate) fn peer_frames() -> Vec<PeerFrame> {
             first: SLOT,
             decided: SLOT,
             full: true,
+            checked: Some(checked()),
         }),
         Message::HeartbeatReply {
             round: 400,
@@ -370,13 +386,14 @@ pub(crate) fn peer_frames() -> Vec<PeerFrame> {
             decided: SLOT,
             applied: Slot(1),
             services: Services::DNS,
+            supports: versions(),
         },
         Message::Fetch { from: SLOT },
         Message::Entries { first: SLOT, values: values(), decided: SLOT },
         Message::ReadIndex { request: 130 },
         Message::ReadIndexReply { request: 130, index: Some(SLOT) },
         Message::ReadIndexReply { request: 130, index: None },
-        Message::AskSnapshot { above: SLOT },
+        Message::AskSnapshot { above: SLOT, make: true },
         Message::SnapshotAt { slot: SLOT, bytes: 1 << 35 },
         Message::FetchSnapshot { slot: SLOT, offset: 1 << 34 },
         Message::SnapshotChunk { slot: SLOT, total: 1 << 35, offset: 1 << 34, checksum: u32::MAX, data: bytes() },
@@ -404,7 +421,8 @@ pub(crate) fn join_replies() -> Vec<JoinReply> {
         RetryReason::Busy,
         RetryReason::AddressTaken { holder: NODE, address: v4() },
     ]);
-    let refusals = variants!(JoinRefusal: Unreachable, Expelled, Minority, Full; vec![
+    let refusals = variants!(JoinRefusal: Unreachable, Expelled, Minority, Version, Full; vec![
+        JoinRefusal::Version { cluster: ClusterVersion(u16::MAX), supports: versions() },
         JoinRefusal::Expelled { member: NODE },
         JoinRefusal::Minority { kind: "witness".into() },
         JoinRefusal::Unreachable { address: v6(), why: "timed out".into() },
@@ -434,12 +452,13 @@ pub(crate) fn group_records() -> Vec<GroupRecord> {
 }
 
 pub(crate) fn batch() -> Batch {
-    let commands = variants!(Command: OpenSession, KeepAlive, CloseSession, Call, Operate; vec![
+    let commands = variants!(Command: OpenSession, KeepAlive, CloseSession, Call, Operate, Version; vec![
         Command::OpenSession { nonce: u128::MAX },
         Command::KeepAlive { session: SESSION },
         Command::CloseSession { session: SESSION },
         Command::Call { call: CALL, floor: 7, object: ObjectId(1), method: "größer".into(), arguments: bytes() },
         Command::Operate { nonce: u128::MAX / 9, action: object_actions().remove(0) },
+        Command::Version(ClusterVersion(300)),
     ]);
     Batch { stamp: Timestamp(1 << 50), commands }
 }

@@ -214,6 +214,7 @@ fn a_damaged_snapshot_is_an_error_or_the_same_state() {
                 "none"
             }
             Err(RestoreError::Version { .. }) => "version",
+            Err(RestoreError::ClusterVersion { .. }) => "cluster version",
             Err(RestoreError::OtherCluster { .. }) => "cluster",
             Err(RestoreError::Damaged { .. }) => "damaged",
             Err(RestoreError::TooMany { .. }) => "too many",
@@ -223,7 +224,7 @@ fn a_damaged_snapshot_is_an_error_or_the_same_state() {
         };
         *seen.entry(kind).or_insert(0) += 1;
     }
-    for kind in ["version", "cluster", "damaged", "too many", "object", "hash"] {
+    for kind in ["version", "cluster version", "cluster", "damaged", "too many", "object", "hash"] {
         assert!(seen.contains_key(kind), "never happened: {kind} ({seen:?})");
     }
 }

@@ -18,6 +18,8 @@ fn roster(revision: u64, ids: &[u64]) -> Roster {
         silent: false,
         volatile: false,
         full: false,
+        differs: None,
+        supports: None,
     };
     Roster {
         cluster: ClusterId(0xabc),
@@ -27,6 +29,7 @@ fn roster(revision: u64, ids: &[u64]) -> Roster {
         revision: Slot(revision),
         decided: Slot(revision),
         reporter: NodeId(1),
+        version: None,
         plugins: vec![],
     }
 }

@@ -1,0 +1,126 @@
+//! States that are spoiled on purpose: one bit of what a member has applied is another one, as memory that fails may do.
+//!
+//! Until the member finds out, at the next check that a majority has, what it answers from that state may be wrong, and no protocol
+//! could prevent it. So the checkers hear nothing of its answers about objects meanwhile: its clients wait, and ask again.
+//! Nor does it give others its snapshots meanwhile, since a state that has spread before anybody compared it is not that of
+//! a minority any more. All else that it does counts as ever. It is as the others again when its whole state after a
+//! slot is what another one had after it; and no run ends before that.
+
+use std::collections::BTreeMap;
+
+use concoord::wire::client::Response;
+use concoord::wire::{NodeId, Slot};
+use concoord_consensus::io::Divergence;
+use concoord_consensus::limits::CHECK_SLOTS;
+
+use super::coverage::Kind;
+use super::world::World;
+
+/// A check is passed over when too few others have it: one that went on from a snapshot has none of what is below. So many are
+/// passed over at most.
+const CHECKS_PASSED_OVER_MAX: u64 = 2;
+
+/// So many checks a node may have applied until it hears of the one that tells it.
+const CHECKS_UNNOTICED_MAX: u64 = 5;
+
+/// Where a state was spoiled.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spoil {
+    /// The last slot that was applied before.
+    after: Slot,
+    /// In which life.
+    life: u64,
+}
+
+/// Members whose state is spoiled.
+pub(super) type Spoiled = BTreeMap<NodeId, Spoil>;
+
+impl World {
+    /// Flips a bit of the counter of a member, where all the others are well and are a majority that can tell.
+    pub(super) fn flip(&mut self, victim: NodeId) {
+        let plain = self.newest_view.members.values().all(|member| !member.volatile && !member.is_witness());
+        if !plain || !self.has_one_to_spare(victim) {
+            return;
+        }
+        let bit = self.chance.between(1, 6);
+        let process = self.nodes.get_mut(&victim).and_then(|node| node.process.as_mut()).expect("it runs");
+        if process.application.objects_mut().flip(bit) {
+            let spoil = Spoil { after: process.application.applied(), life: process.life };
+            self.faults.coverage.count(Kind::Flip);
+            self.spoiled.insert(victim, spoil);
+            self.say(|| format!("{victim:?} has bit {bit} of its counter wrong after slot {}", spoil.after));
+        }
+    }
+
+    /// Whether what this node has applied was spoiled, and is not known to be right again.
+    pub(super) fn is_spoiled(&self, id: NodeId) -> bool {
+        self.spoiled.contains_key(&id) && !self.nodes[&id].gone
+    }
+
+    /// Whether anybody's state is spoiled.
+    pub(super) fn is_any_spoiled(&self) -> bool {
+        self.spoiled.keys().any(|id| !self.nodes[id].gone)
+    }
+
+    /// Whether an answer comes from a state that is spoiled.
+    pub(super) fn may_be_wrong(&self, id: NodeId, response: &Response) -> bool {
+        let of_object =
+            matches!(response, Response::Called { result: Ok(_), .. } | Response::Queried { result: Ok(_), .. });
+        of_object && self.is_spoiled(id)
+    }
+
+    /// A node has come to a state: that of all others after the same slot, unless it is spoiled.
+    pub(super) fn compare_state(&mut self, id: NodeId, slot: Slot) {
+        let process = self.nodes.get_mut(&id).and_then(|node| node.process.as_mut()).expect("it runs");
+        let state = process.application.state_hash();
+        if self.spoiled.contains_key(&id) {
+            if self.checks.state_after(slot) != Some(state) {
+                return self.judge_unnoticed(id, slot);
+            }
+            self.spoiled.remove(&id);
+            self.say(|| format!("{id:?} has the right state after slot {slot}"));
+        }
+        let objects = self.nodes[&id].process.as_ref().expect("it runs").application.objects();
+        if let Err(violation) = self.checks.applied(id, slot, state, objects) {
+            self.violation.get_or_insert(violation);
+        }
+    }
+
+    /// A node whose state is wrong has applied a slot: it can't be much behind the check at which it should have found out.
+    fn judge_unnoticed(&mut self, id: NodeId, slot: Slot) {
+        let spoil = self.spoiled[&id];
+        let late = slot.0 / CHECK_SLOTS > spoil.after.0 / CHECK_SLOTS + CHECKS_UNNOTICED_MAX;
+        if late && self.lives_on(id, spoil.life) {
+            self.note_violation(format!(
+                "{id:?} differs since slot {} and has not found out at slot {slot}",
+                spoil.after
+            ));
+        }
+    }
+
+    /// A node says that its state differs: it must, and it must have found out at the first check that a majority has.
+    pub(super) fn on_quarantine(&mut self, id: NodeId, divergence: &Divergence) {
+        self.say(|| format!("{id:?} finds that it differs: {divergence}"));
+        self.faults.coverage.count(Kind::Quarantine);
+        self.unsettle();
+        let Some(spoil) = self.spoiled.get(&id) else {
+            return self.note_violation(format!("{id:?} takes its state for wrong, and it is right: {divergence}"));
+        };
+        let slot = divergence.own.slot;
+        let first = spoil.after.0 / CHECK_SLOTS + 1;
+        if self.lives_on(id, spoil.life) && slot.0 / CHECK_SLOTS > first + CHECKS_PASSED_OVER_MAX {
+            let after = spoil.after;
+            self.note_violation(format!("{id:?} differs since slot {after}, and found out at slot {slot} only"));
+        }
+    }
+
+    /// A node stops since nobody can tell whose state is right. An operator starts it again.
+    pub(super) fn on_halt(&mut self, id: NodeId, reason: &str) {
+        self.say(|| format!("{id:?} stops: {reason}"));
+        self.unsettle();
+        if !self.is_any_spoiled() {
+            self.note_violation(format!("{id:?} stops over states that are all right: {reason}"));
+        }
+        self.kill(id);
+    }
+}
