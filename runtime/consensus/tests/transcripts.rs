@@ -127,7 +127,7 @@ impl Script {
                 let (stamp, check, version) = (Timestamp(0), Some(check), ClusterVersion::FIRST);
                 self.step(
                     node(1),
-                    Input::Applied(Applied { slot, stamp, replies: vec![], loaded: vec![], check, version }),
+                    Input::Applied(Applied { slot, stamp, replies: vec![], notices: vec![], check, version }),
                 );
             }
             "saved" => self.step(node(1), Input::SnapshotSaved { slot: Slot(words[2].parse().expect("a slot")) }),

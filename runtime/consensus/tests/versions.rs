@@ -82,7 +82,7 @@ impl Cluster {
                         slot,
                         stamp,
                         replies: vec![],
-                        loaded: vec![],
+                        notices: vec![],
                         check: None,
                         version,
                     }));

@@ -122,7 +122,7 @@ impl World {
         let mut ends = false;
         let mut halts = None;
         for effect in effects {
-            if matches!(effect, Effect::Query(_) | Effect::Describe { .. }) && self.knows_to_differ(id) {
+            if matches!(effect, Effect::Query(_) | Effect::Ask(_)) && self.knows_to_differ(id) {
                 self.note_violation(format!("{id:?} answers a query though it knows that its state is wrong"));
             }
             match effect {

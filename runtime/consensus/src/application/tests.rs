@@ -17,8 +17,8 @@ use crate::io::{ClientToken, Verb};
 use crate::limits::{LOAD_FAILURES_KEPT_MAX, REPLIES_KEPT_MAX, SESSION_TTL_MS};
 use crate::objects::{Accept, Switches};
 
-mod operating;
 mod agreement;
+mod operating;
 mod snapshots;
 
 const TTL_US: u64 = SESSION_TTL_MS * 1000;
