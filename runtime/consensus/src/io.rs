@@ -129,6 +129,13 @@ pub enum Input {
         /// Its slot.
         slot: Slot,
     },
+    /// A module was tried for [`Effect::TryOut`].
+    TriedOut {
+        /// Which trial.
+        trial: u64,
+        /// Whether it can be run here; else why not.
+        result: Result<(), String>,
+    },
     /// Whether the disk is so full that only the reserve is left: then nothing new is accepted.
     DiskFull(bool),
     /// The operator wants this replica to stop: hand leadership over, then [`Effect::Stopped`].
@@ -261,6 +268,13 @@ pub enum Effect {
         slot: Slot,
         /// From which byte on.
         offset: u64,
+    },
+    /// Find out whether a module can be run here, within the bounds of what is proposed: then [`Input::TriedOut`].
+    TryOut {
+        /// Number of the trial; never used twice in one life.
+        trial: u64,
+        /// The module, unchecked.
+        module: Bytes,
     },
     /// Tell a client.
     Reply {

@@ -58,6 +58,8 @@ pub const READS_MAX: usize = 65_536;
 pub const SLOT_BYTES: u64 = 512;
 /// Members that an operator took out and that are remembered.
 pub const EXPELLED_MAX: usize = 1024;
+/// Modules of clients that are tried at a time.
+pub const TRIALS_MAX: usize = 4;
 /// Backups that wait for their snapshot at a time.
 pub const BACKUPS_MAX: usize = 4;
 /// Replicas compare what they have applied at the first batch at or behind each multiple of so many slots. It is what a busy

@@ -241,6 +241,7 @@ impl Script {
             }
             Effect::Query(query) => self.say(id, &format!("runs query {}", query.request)),
             Effect::Ask(question) => self.say(id, &format!("asks for {}", question.request)),
+            Effect::TryOut { trial, .. } => self.say(id, &format!("tries a module, trial {trial}")),
             Effect::TakeSnapshot(checkpoint) => self.say(id, &format!("makes a snapshot of {}", checkpoint.slot)),
             Effect::Restore { slot } => self.say(id, &format!("goes on from the snapshot of {slot}")),
             Effect::Truncate { upto } => self.say(id, &format!("truncates its log up to {upto}")),

@@ -37,6 +37,7 @@ use crate::plugin::RunningPlugin;
 use crate::progress::Progress;
 use crate::snapshots::LoadedSnapshot;
 use crate::store::{Held, Store};
+use crate::trials::{Trials, Tried};
 
 /// The driver itself, where it asks as clients do; theirs are numbered from 0.
 const OWN: ClientToken = ClientToken(u64::MAX);
@@ -49,6 +50,7 @@ pub(crate) struct Driver {
     pub(crate) store: Store,
     pub(crate) log_events: UnboundedReceiver<LogEvent>,
     pub(crate) pieces: Pieces,
+    pub(crate) trials: Trials,
     pub(crate) receivers: Receivers,
     pub(crate) applying: Applying,
     pub(crate) links: Links,
@@ -103,6 +105,7 @@ enum Event {
     Outputs(Vec<Output>),
     Log(LogEvent),
     Piece(Piece),
+    Tried(Tried),
     /// The replica's deadline.
     Tick,
     /// The operator wants the end.
@@ -133,6 +136,7 @@ impl Driver {
                 Some(event) = self.log_events.recv() => Event::Log(event),
                 outputs = self.applying.next() => Event::Outputs(outputs?),
                 piece = self.pieces.next() => Event::Piece(piece),
+                tried = self.trials.next() => Event::Tried(tried),
                 Some(event) = self.receivers.peers.recv() => Event::Peer(event),
                 Some(event) = self.receivers.clients.recv(), if !self.applying.is_full() => Event::Client(event),
             };
@@ -190,6 +194,7 @@ impl Driver {
     fn on_event(&mut self, now: Time, event: Event) -> Result<(), NodeError> {
         match event {
             Event::Peer(event) => self.on_peer_event(now, event),
+            Event::Tried((trial, result)) => self.step(now, Input::TriedOut { trial, result }),
             Event::Client(event) => self.on_client_event(now, event),
             Event::Outputs(outputs) => {
                 for output in outputs {
@@ -367,6 +372,7 @@ impl Driver {
             Effect::Apply { slot, batch, replies } => self.applying.gather(Job::Apply { slot, batch, replies }),
             Effect::Query(query) => self.applying.gather(Job::Query(query)),
             Effect::Ask(question) => self.applying.gather(Job::Ask(question)),
+            Effect::TryOut { trial, module } => self.trials.begin(trial, module),
             Effect::TakeSnapshot(checkpoint) => self.applying.gather(Job::Snapshot(checkpoint)),
             Effect::Restore { slot } => {
                 let received = self.work.received.take().filter(|received| received.checkpoint.slot == slot);

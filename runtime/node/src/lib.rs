@@ -34,6 +34,7 @@
 //! | `log/`             | the write-ahead log                                             |
 //! | `snapshots/`       | snapshots on disk                                               |
 //! | `pieces.rs`        | pieces of snapshots for peers and backups                       |
+//! | `trials.rs`        | modules that are tried before they are proposed                |
 //! | `progress.rs`      | what is logged and when the replica is ready                   |
 //! | `plugin.rs`        | view plugins                                                   |
 //!
@@ -64,6 +65,7 @@ mod restore;
 mod run;
 pub mod snapshots;
 mod store;
+mod trials;
 
 pub use driver::Exit;
 pub use error::{BootstrapFailure, BootstrapReason, NodeError, Stranger};

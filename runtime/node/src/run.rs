@@ -38,6 +38,7 @@ use crate::pieces::Pieces;
 use crate::plugin::{self, RunningPlugin, ViewPlugin};
 use crate::progress::Progress;
 use crate::store::Store;
+use crate::trials::Trials;
 
 /// Runs a replica until `stop` is done, and hands leadership over before it ends.
 ///
@@ -262,6 +263,7 @@ fn assemble(
         store,
         log_events: events,
         pieces: Pieces::new(),
+        trials: Trials::by(Arc::clone(&options.compiler)),
         receivers,
         applying,
         links,

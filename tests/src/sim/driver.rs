@@ -131,6 +131,7 @@ impl World {
                 Effect::Apply { slot, batch, replies } => self.queue(id, Work::Apply(slot, batch, replies)),
                 Effect::Query(query) => self.queue(id, Work::Query(query)),
                 Effect::Ask(question) => self.queue(id, Work::Ask(question)),
+                Effect::TryOut { trial, .. } => self.queue(id, Work::TryOut(trial)),
                 Effect::Reply { client, response } => self.respond(id, client, response),
                 Effect::JoinReply { join, reply } => self.send_join_reply(id, join, reply),
                 Effect::RosterChanged(roster) => {
@@ -243,6 +244,8 @@ impl World {
                 self.input(id, Input::Applied(applied));
             }
             Done::Response(client, response) => self.respond(id, client, response),
+            // Native objects are never too hard to compile; what can't be loaded is found out when it is applied.
+            Done::TriedOut(trial) => self.input(id, Input::TriedOut { trial, result: Ok(()) }),
             Done::Snapshot(checkpoint, body) => self.save_snapshot(id, &checkpoint, &body),
             Done::Restored(slot) => {
                 self.compare_state(id, slot);

@@ -120,6 +120,8 @@ pub enum Work {
     Query(Query),
     /// Answer a question about objects.
     Ask(Question),
+    /// Try a module out.
+    TryOut(u64),
     /// Make a snapshot.
     Snapshot(Checkpoint),
     /// Take one over.
@@ -143,6 +145,8 @@ pub enum Done {
     Applied(Applied),
     /// For a client.
     Response(ClientToken, Response),
+    /// A module was tried.
+    TriedOut(u64),
     /// To be kept.
     Snapshot(Checkpoint, Vec<u8>),
     /// The application goes on from this slot.
@@ -392,6 +396,7 @@ impl Process {
             Work::Ask(Question { client, request, ask }) => {
                 Done::Response(client, self.application.ask(request, &ask).expect("every object runs here"))
             }
+            Work::TryOut(trial) => Done::TriedOut(trial),
             Work::Snapshot(checkpoint) => {
                 Done::Snapshot(checkpoint, self.application.snapshot().expect("every object runs here"))
             }

@@ -11,6 +11,7 @@ use concoord_wire::{CallId, SessionId, Slot};
 
 use super::reads::Read;
 use super::staging::Staging;
+use super::trials::{Trials, Wanted};
 use super::{Replica, Role};
 use crate::io::{Applied, Ask, ClientToken, Completed, Effect, Query, Question};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX, PENDING_BYTES_MAX, PENDING_COMMANDS_MAX};
@@ -24,8 +25,9 @@ pub(super) struct Clients {
     calls: BTreeMap<CallId, ClientToken>,
     opens: BTreeMap<u128, ClientToken>,
     /// Operators, each with its number of the request.
-    operators: BTreeMap<u128, (ClientToken, u64)>,
+    pub(super) operators: BTreeMap<u128, (ClientToken, u64)>,
     staging: Staging,
+    pub(super) trials: Trials,
     /// Whom to tell when a session that was kept alive here is gone.
     keeps: BTreeMap<SessionId, ClientToken>,
     /// Slot of the last batch that the application was handed.
@@ -161,18 +163,21 @@ impl Replica {
                 self.reply(client, Response::Staged { request, result });
             }
             Request::Operate { request, nonce, mut action } => match self.admit_action(client, &mut action) {
-                Ok(()) => {
-                    note_newest(&mut self.clients.operators, nonce, (client, request));
-                    self.clients.push(Command::Operate { nonce, action });
-                }
+                Ok(()) => match action.module().cloned() {
+                    Some(module) => self.try_out(client, request, module, Wanted::Operate { nonce, action }),
+                    None => {
+                        note_newest(&mut self.clients.operators, nonce, (client, request));
+                        self.clients.push(Command::Operate { nonce, action });
+                    }
+                },
                 Err(error) => self.reply(client, Response::Operated { request, result: Err(error) }),
             },
             Request::Try { request, object, module, limits } => {
                 let admitted = self.admit(0, 0).map_err(ObjectError::from);
                 match admitted.and_then(|()| self.clients.staging.take(client, module)) {
                     Ok(module) => {
-                        let ask = Ask::Try { object, module, limits };
-                        self.ask(Question { client, request, ask }, Consistency::Linearizable);
+                        let wanted = Wanted::Try { object, module: module.clone(), limits };
+                        self.try_out(client, request, module, wanted);
                     }
                     Err(error) => self.reply(client, Response::Operated { request, result: Err(error) }),
                 }
@@ -190,7 +195,7 @@ impl Replica {
         }
     }
 
-    fn ask(&mut self, question: Question, consistency: Consistency) {
+    pub(super) fn ask(&mut self, question: Question, consistency: Consistency) {
         match consistency {
             Consistency::Stale => self.effects.push(Effect::Ask(question)),
             Consistency::Linearizable => self.read(Read::Ask(question)),
@@ -252,6 +257,7 @@ impl Replica {
         self.forget_backups(client);
         self.clients.keeps.retain(|_, keeper| *keeper != client);
         self.clients.staging.forget(client);
+        self.clients.trials.forget(client);
     }
 
     pub(super) fn on_operate(&mut self, nonce: u128, action: ObjectAction) {
@@ -338,7 +344,7 @@ impl Replica {
         }
     }
 
-    fn admit(&self, name_bytes: usize, argument_bytes: usize) -> Result<(), CallError> {
+    pub(super) fn admit(&self, name_bytes: usize, argument_bytes: usize) -> Result<(), CallError> {
         if !self.takes_commands() {
             return Err(self.not_leader());
         }
@@ -351,7 +357,7 @@ impl Replica {
 }
 
 /// Notes who waits. A retry came over a newer connection than the first try, even where the driver reads it first.
-fn note_newest<K: Ord, C: Ord + Copy>(waiting: &mut BTreeMap<K, C>, what: K, client: C) {
+pub(super) fn note_newest<K: Ord, C: Ord + Copy>(waiting: &mut BTreeMap<K, C>, what: K, client: C) {
     let known = waiting.entry(what).or_insert(client);
     *known = client.max(*known);
 }

@@ -3,7 +3,7 @@
 //! Read the files in the order of a call: [`clients`] takes it in, [`leader`] puts it into a slot, [`acceptor`] accepts
 //! it, [`learner`] learns that it is decided and hands it to the application, [`clients`] replies. Beside that way stand
 //! [`election`] (who campaigns and when), [`candidate`] (phase 1), [`reads`] (read-index), [`views`] (membership),
-//! [`staging`] (modules that arrive in pieces), [`silence`] (members that are unheard), [`stopping`] (clean stops),
+//! [`staging`] (modules that arrive in pieces), [`trials`] (modules that are tried before they are proposed), [`silence`] (members that are unheard), [`stopping`] (clean stops),
 //! [`snapshots`] (where logs begin), [`checks`] (whether all have applied the same), [`versions`] (when applying changes its
 //! meaning).
 //!
@@ -39,6 +39,7 @@ mod slots;
 mod snapshots;
 mod staging;
 mod stopping;
+mod trials;
 mod versions;
 mod views;
 
@@ -287,6 +288,7 @@ impl Replica {
             Input::SnapshotKept { slot, bytes } => self.on_snapshot_kept(slot, bytes),
             Input::SnapshotReceived { checkpoint } => self.on_snapshot_received(checkpoint),
             Input::SnapshotRefused { slot } => self.on_snapshot_refused(slot),
+            Input::TriedOut { trial, result } => self.on_tried_out(trial, result),
             Input::DiskFull(full) => self.on_disk_full(full),
             Input::Stop { leave } => self.on_stop(leave),
         }
