@@ -98,7 +98,10 @@ fn the_object_is_shown_by_name_by_file_and_from_the_cluster() {
     assert!(by_name.stdout.contains("Adds one and returns the new value."), "{}", by_name.stdout);
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../objects-wasm/dist/counter.wasm");
     assert_eq!(concoord(&["object", "show", file]), by_name);
-    assert_eq!(concoord(&["object", "show", "counter", "-c", &first.to_string()]), by_name);
+    let in_cluster = concoord(&["object", "show", "counter", "-c", &first.to_string()]);
+    assert_eq!((in_cluster.code, in_cluster.stderr.as_str()), (Some(0), ""));
+    let state = in_cluster.stdout.strip_prefix(&by_name.stdout);
+    assert!(state.is_some_and(|state| state.starts_with("\nobject 1, generation 1, ")), "{}", in_cluster.stdout);
     assert_eq!(concoord(&["object", "check", file]).code, Some(0));
 }
 

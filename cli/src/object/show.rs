@@ -104,9 +104,6 @@ fn as_json(interface: &Interface, state: Option<&ObjectState>) -> Value {
 fn as_text(interface: &Interface, state: Option<&ObjectState>) -> String {
     let mut lines = vec![format!("{} {}", interface.name, interface.version)];
     lines.extend(interface.doc.lines().map(|line| format!("  {}", line.trim())));
-    if let Some(state) = state {
-        lines.extend(list::state_lines(state).into_iter().map(|line| format!("  {line}")));
-    }
     if !interface.init.is_empty() {
         lines.push(String::new());
         lines.push(format!("init    {}", signature::constructor(interface)));
@@ -119,6 +116,10 @@ fn as_text(interface: &Interface, state: Option<&ObjectState>) -> String {
     if !definitions.is_empty() {
         lines.push(String::new());
         lines.extend(definitions);
+    }
+    if let Some(state) = state {
+        lines.push(String::new());
+        lines.extend(list::state_lines(state));
     }
     lines.iter().map(|line| print::clean(line)).collect::<Vec<_>>().join("\n")
 }
