@@ -185,7 +185,9 @@ impl Objects for Executor {
     fn restore(&mut self, object: ObjectId, module: &[u8], limits: ObjectLimits, state: &[u8]) -> Result<Bytes, Fault> {
         let code = self.code(module)?;
         let state = State::decode(state).map_err(|error| Fault::Refused(error.to_string()))?;
-        let description = describe_new(&code, limits)?.0;
+        // It described itself when it was loaded; how much gas it may use for calls makes no difference to that.
+        let description =
+            describe_new(&code, ObjectLimits { memory_pages: limits.memory_pages, ..Default::default() })?.0;
         let mut instance = Instance::new(&code, limits)?;
         instance.restore(&code.checked, &state)?;
         self.objects.insert(object, Object { code, instance, noted: Noted::default() });

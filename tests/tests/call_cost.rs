@@ -1,0 +1,215 @@
+//! What a call costs: it does not grow with the object's state, stays near that of the same method called natively, and
+//! an input that runs out of gas at any point leaves nothing behind.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use concoord::Object;
+use concoord_consensus::objects::{Fault, Objects};
+use concoord_executor::Executor;
+use concoord_object_counter::Counter;
+use concoord_wire::abi::{Invocation, LimitKind, LimitReached, ObjectLimits, Outcome, Trigger, unpack};
+use concoord_wire::interface::Interface;
+use concoord_wire::{CallId, ObjectId, Position, SessionId, Slot, Timestamp, codec};
+use wasmtime::{Config, Engine, Instance, Memory, Module, Store, TypedFunc};
+
+const COUNTER: &[u8] = include_bytes!("../../objects-wasm/dist/counter.wasm");
+const ROUNDS: usize = 40;
+const CALLS: usize = 2000;
+/// How often a comparison is made before it counts: on a busy machine, one side of it may have been disturbed.
+const ATTEMPTS: usize = 5;
+
+fn call(method: &str) -> Invocation<'_> {
+    let session = SessionId { slot: Slot(70_000), index: 3 };
+    Invocation {
+        position: Position(1 << 20),
+        now: Timestamp(1_790_000_000_000_000),
+        seed: 0x9e37_79b9_7f4a_7c15,
+        call: Some(CallId { session, sequence: 1000 }),
+        caller: Some(session),
+        trigger: Trigger::Call { method },
+    }
+}
+
+fn counter(executor: &mut Executor, id: ObjectId) {
+    executor.load(id, COUNTER, ObjectLimits::default()).expect("the counter loads");
+    let init = Invocation { trigger: Trigger::Init, ..call("") };
+    executor.invoke(id, &init, &[], |_| Ok(())).expect("the counter begins");
+}
+
+#[test]
+fn an_input_that_runs_out_of_gas_anywhere_leaves_nothing_behind() {
+    let id = ObjectId(1);
+    let mut executor = Executor::new().expect("this host runs Wasm");
+    counter(&mut executor, id);
+    let increment = call("increment");
+    let before = executor.snapshot(id).expect("a state");
+    executor.invoke(id, &increment, &[], |_| Ok(())).expect("it counts");
+    let cost = executor.gas_used(id).expect("loaded");
+    let after = executor.snapshot(id).expect("a state");
+    assert_ne!(before, after, "it changes something");
+    for gas in 1..=cost {
+        let limits = ObjectLimits { gas_per_call: gas, ..ObjectLimits::default() };
+        executor.restore(id, COUNTER, limits, &before).expect("its own state");
+        let outcome = executor.invoke(id, &increment, &[], |_| Ok(()));
+        let state = executor.snapshot(id).expect("a state");
+        if gas < cost {
+            let reached = LimitReached { what: LimitKind::Gas, limit: gas };
+            assert_eq!(outcome, Err(Fault::Limit(reached)), "with {gas} of {cost}");
+            assert!(state == before, "it left something behind with {gas} of {cost}");
+        } else {
+            assert!(outcome.is_ok() && state == after, "{outcome:?}");
+        }
+    }
+    println!("increment costs {cost} gas; ended at each amount below, it left memory and globals as they were");
+}
+
+/// An object with so many pages of state, none of whose bytes is zero: an update changes eight numbers that lie apart.
+fn large(pages: usize) -> Vec<u8> {
+    let (name, version, doc) = ("Large".into(), "1".into(), String::new());
+    let description = codec::to_bytes(&Interface { name, version, doc, types: vec![], init: vec![], methods: vec![] });
+    let data: String = description.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    let text = include_str!("../../runtime/executor/examples/large.wat")
+        .replace("DESCRIPTION_LENGTH", &description.len().to_string())
+        .replace("DESCRIPTION", &data)
+        .replace("1025", &(pages + 1).to_string())
+        .replace("0x4000000", &(pages * 65_536).to_string())
+        .replace("0x7fff00", &(pages * 65_536 / 8 - 256).to_string());
+    wat::parse_str(text).expect("a module")
+}
+
+/// Times of single calls, sorted.
+struct Times(Vec<Duration>);
+
+impl Times {
+    fn at(&self, share: f64) -> Duration {
+        self.0[(self.0.len() as f64 * share) as usize]
+    }
+}
+
+/// Runs two things by turns, many times each.
+fn by_turns(mut first: impl FnMut(), mut second: impl FnMut()) -> [Times; 2] {
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        let sides: [&mut dyn FnMut(); 2] = [&mut first, &mut second];
+        for (times, side) in times.iter_mut().zip(sides) {
+            times.extend((0..CALLS).map(|_| {
+                let start = Instant::now();
+                side();
+                start.elapsed()
+            }));
+        }
+    }
+    times.map(|mut times| {
+        times.sort_unstable();
+        Times(times)
+    })
+}
+
+#[test]
+fn a_call_costs_the_same_however_large_the_state_is() {
+    let ids = [(ObjectId(1), 1), (ObjectId(2), 1024)];
+    let mut executors = ids.map(|(id, pages)| {
+        let mut executor = Executor::new().expect("this host runs Wasm");
+        executor.load(id, &large(pages), ObjectLimits::default()).expect("it loads");
+        executor
+    });
+    let update = call("call");
+    let mut told = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let [small, large] = executors.each_mut();
+        let [small, large] = by_turns(
+            || drop(black_box(small.invoke(ids[0].0, &update, &[1], |_| Ok(())).expect("it counts"))),
+            || drop(black_box(large.invoke(ids[1].0, &update, &[1], |_| Ok(())).expect("it counts"))),
+        );
+        let ratio = |share| large.at(share).as_secs_f64() / small.at(share).as_secs_f64();
+        let (p50, p99) = (ratio(0.5), ratio(0.99));
+        told.push(format!(
+            "64 KiB p50 {:?} p99 {:?}, 64 MiB p50 {:?} p99 {:?}: {p50:.2} and {p99:.2} times",
+            small.at(0.5),
+            small.at(0.99),
+            large.at(0.5),
+            large.at(0.99)
+        ));
+        println!("{}", told[told.len() - 1]);
+        if p50 <= 1.2 && p99 <= 1.5 {
+            return;
+        }
+    }
+    panic!("{}", told.join("\n"));
+}
+
+/// The counter as it was built, without what the rewrite adds.
+struct Raw {
+    store: Store<()>,
+    memory: Memory,
+    buffer: TypedFunc<u32, u32>,
+    call: TypedFunc<u32, i64>,
+}
+
+impl Raw {
+    fn new() -> Raw {
+        let mut config = Config::new();
+        config.memory_init_cow(false);
+        let engine = Engine::new(&config).expect("this host runs Wasm");
+        let module = Module::new(&engine, COUNTER).expect("a module");
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).expect("it has no imports");
+        let memory = instance.get_memory(&mut store, "memory").expect("exported");
+        let buffer = instance.get_typed_func(&mut store, "concoord_buffer").expect("exported");
+        let call = instance.get_typed_func(&mut store, "concoord_call").expect("exported");
+        Raw { store, memory, buffer, call }
+    }
+
+    fn run(&mut self, invocation: &Invocation<'_>) -> Outcome {
+        let input = codec::to_bytes(invocation);
+        let at = self.buffer.call(&mut self.store, input.len() as u32).expect("a place") as usize;
+        self.memory.data_mut(&mut self.store)[at..at + input.len()].copy_from_slice(&input);
+        let (at, length) = unpack(self.call.call(&mut self.store, input.len() as u32).expect("an outcome"));
+        codec::from_bytes(&self.memory.data(&self.store)[at as usize..(at + length) as usize]).expect("an outcome")
+    }
+}
+
+/// The same method through the same codec, without Wasm.
+fn natively(counter: &mut Counter, invocation: &Invocation<'_>) -> Outcome {
+    let input = codec::to_bytes(black_box(invocation));
+    let (invocation, arguments): (Invocation<'_>, &[u8]) = postcard::take_from_bytes(&input).expect("an invocation");
+    let outcome = codec::to_bytes(&counter.dispatch(&invocation, arguments));
+    codec::from_bytes(black_box(&outcome)).expect("an outcome")
+}
+
+#[test]
+fn an_increment_costs_a_microsecond_or_eight_times_the_native_one() {
+    let id = ObjectId(1);
+    let mut executor = Executor::new().expect("this host runs Wasm");
+    counter(&mut executor, id);
+    let (mut native, mut raw) = (Counter::default(), Raw::new());
+    let increment = call("increment");
+    raw.run(&Invocation { trigger: Trigger::Init, ..call("") });
+    let mut told = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let [metered, natively] = by_turns(
+            || drop(black_box(executor.invoke(id, &increment, &[], |_| Ok(())).expect("it counts"))),
+            || drop(black_box(natively(&mut native, &increment))),
+        );
+        let [metered_again, raw] = by_turns(
+            || drop(black_box(executor.invoke(id, &increment, &[], |_| Ok(())).expect("it counts"))),
+            || drop(black_box(raw.run(&increment))),
+        );
+        let cost = metered.at(0.5).min(metered_again.at(0.5));
+        let bound = Duration::from_micros(1).max(8 * natively.at(0.5));
+        told.push(format!(
+            "counter.increment: p50 {cost:?}, natively {:?} ({:.1} times), in Wasm without metering and undo {:?} ({:.1} \
+             times); bound {bound:?}",
+            natively.at(0.5),
+            cost.as_secs_f64() / natively.at(0.5).as_secs_f64(),
+            raw.at(0.5),
+            cost.as_secs_f64() / raw.at(0.5).as_secs_f64(),
+        ));
+        println!("{}", told[told.len() - 1]);
+        if cost <= bound {
+            return;
+        }
+    }
+    panic!("{}", told.join("\n"));
+}
