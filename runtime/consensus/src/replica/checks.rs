@@ -97,13 +97,14 @@ impl Checks {
     }
 
     /// Looks at every check that is not known to agree, lowest first: a reply that differed stays one. `voters` are those
-    /// that run objects.
-    fn judge(&mut self, node: NodeId, voters: &[NodeId]) -> Finding {
+    /// that run objects, `heard` those that were heard lately: what one said that is gone since counts again when it is
+    /// back, if it says so then.
+    fn judge(&mut self, node: NodeId, voters: &[NodeId], heard: &BTreeSet<NodeId>) -> Finding {
         let mut finding = Finding::Fine;
         for (&slot, &own) in self.own.range(self.agreed_until.next()..) {
             let said = voters.iter().map(|voter| match *voter {
                 voter if voter == node => Some(own),
-                voter => self.peers.get(&voter)?.get(&slot).copied(),
+                voter => self.peers.get(&voter).filter(|_| heard.contains(&voter))?.get(&slot).copied(),
             });
             match verdict(own, &said.collect::<Vec<_>>()) {
                 Verdict::Agrees => {
@@ -235,7 +236,10 @@ impl Replica {
         self.checks.differing.retain(|id, _| members.contains_key(id));
         let voters = self.checking_voters();
         let now_us = self.now.monotonic_us;
-        match self.checks.judge(self.node, &voters) {
+        let within_us = self.timing.silent_us;
+        let heard = voters.iter().copied().filter(|voter| self.election.heard_within(*voter, within_us, now_us));
+        let heard: BTreeSet<NodeId> = heard.collect();
+        match self.checks.judge(self.node, &voters, &heard) {
             Finding::Fine => self.checks.doubt_since_us = None,
             Finding::Differs(agreed) => self.become_quarantined(agreed),
             Finding::Tie(slot) => self.halt(slot, &voters),
