@@ -2,8 +2,9 @@
 //!
 //! Until the member finds out, at the next check that a majority has, what it answers from that state may be wrong, and no protocol
 //! could prevent it. So the checkers hear nothing of its answers about objects meanwhile: its clients wait, and ask again.
-//! Nor does it give others its snapshots meanwhile, since a state that has spread before anybody compared it is not that of
-//! a minority any more. All else that it does counts as ever. It is as the others again when its whole state after a
+//! Nor can it keep a snapshot meanwhile, as if its disk had no room for one: a state that has spread to others, or to all that
+//! is left of the log, before anybody compared it is not that of a minority any more. All else that it does counts as
+//! ever. It is as the others again when its whole state after a
 //! slot is what another one had after it; and no run ends before that.
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use super::world::World;
 
 /// A check is passed over when too few others have it: one that went on from a snapshot has none of what is below. So many are
 /// passed over at most.
-const CHECKS_PASSED_OVER_MAX: u64 = 2;
+const CHECKS_PASSED_OVER_MAX: u64 = 5;
 
 /// So many checks a node may have applied until it hears of the one that tells it.
 const CHECKS_UNNOTICED_MAX: u64 = 5;

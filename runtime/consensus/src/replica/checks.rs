@@ -36,6 +36,8 @@ const DOUBT_SILENCES: u64 = 2;
 /// What is known of the checks of this replica and its peers.
 #[derive(Debug, Default)]
 pub(super) struct Checks {
+    /// The slot of the snapshot that the application goes on from.
+    above: Slot,
     own: BTreeMap<Slot, Check>,
     peers: ByNode<BTreeMap<Slot, Check>>,
     /// The newest check in which this replica is one of a majority of `view`.
@@ -76,6 +78,18 @@ enum Finding {
 }
 
 impl Checks {
+    /// The application goes on from the snapshot of this slot.
+    pub(super) fn above(slot: Slot) -> Checks {
+        Checks { above: slot, ..Checks::default() }
+    }
+
+    /// It takes another one over: what its own state was before says nothing any more.
+    pub(super) fn restart_above(&mut self, slot: Slot) {
+        self.above = slot;
+        self.own.clear();
+        self.doubt_since_us = None;
+    }
+
     /// The application is done with a slot that is checked.
     pub(super) fn note_own(&mut self, check: Check) {
         self.own.insert(check.slot, check);
@@ -187,6 +201,7 @@ impl Replica {
         let newest = self.checks.own.values().rev().take(CHECKS_SENT_MAX).rev();
         Checked {
             view: self.view.id,
+            above: self.checks.above,
             own: newest.copied().collect(),
             agreed: self.checks.agreed.filter(|_| self.checks.view == self.view.id),
             differs: self.differs(),
@@ -194,7 +209,7 @@ impl Replica {
     }
 
     pub(super) fn on_checked(&mut self, from: NodeId, checked: Checked) {
-        let Checked { view, own, agreed, differs } = checked;
+        let Checked { view, above, own, agreed, differs } = checked;
         if !self.view.members.contains_key(&from) {
             return;
         }
@@ -210,6 +225,7 @@ impl Replica {
             None => _ = self.checks.differing.remove(&from),
         }
         let known = self.checks.peers.entry(from).or_default();
+        known.retain(|slot, _| *slot > above);
         known.extend(own.into_iter().take(CHECKS_SENT_MAX).map(|check| (check.slot, check)));
         keep_newest(known);
         if let Some(agreed) = agreed.filter(|_| view == self.view.id) {
