@@ -33,6 +33,8 @@ impl Check {
 pub struct Checked {
     /// The view of which `agreed` is said.
     pub view: ViewId,
+    /// The slot of the snapshot that its state goes on from: what it said of slots up to here is void.
+    pub above: Slot,
     /// Its own newest checks, oldest first; none while it differs.
     pub own: Vec<Check>,
     /// The newest check in which it is one of a majority of those voters that run objects.

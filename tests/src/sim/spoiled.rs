@@ -2,8 +2,9 @@
 //!
 //! Until the member finds out, at the next check that a majority has, what it answers from that state may be wrong, and no protocol
 //! could prevent it. So the checkers hear nothing of its answers about objects meanwhile: its clients wait, and ask again.
-//! Nor does it give others its snapshots meanwhile, since a state that has spread before anybody compared it is not that of
-//! a minority any more. All else that it does counts as ever. It is as the others again when its whole state after a
+//! Nor can it keep a snapshot meanwhile, as if its disk had no room for one: a state that has spread to others, or to all that
+//! is left of the log, before anybody compared it is not that of a minority any more. All else that it does counts as
+//! ever. It is as the others again when its whole state after a
 //! slot is what another one had after it; and no run ends before that.
 
 use std::collections::BTreeMap;
@@ -18,10 +19,13 @@ use super::world::World;
 
 /// A check is passed over when too few others have it: one that went on from a snapshot has none of what is below. So many are
 /// passed over at most.
-const CHECKS_PASSED_OVER_MAX: u64 = 2;
+const CHECKS_PASSED_OVER_MAX: u64 = 5;
 
 /// So many checks a node may have applied until it hears of the one that tells it.
 const CHECKS_UNNOTICED_MAX: u64 = 5;
+
+/// How long it may apply more than that until it has heard.
+const UNNOTICED_US_MAX: u64 = 1_000_000;
 
 /// Where a state was spoiled.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +34,8 @@ pub(super) struct Spoil {
     after: Slot,
     /// In which life.
     life: u64,
+    /// Since when it should have found out.
+    late_since_us: Option<u64>,
 }
 
 /// Members whose state is spoiled.
@@ -45,7 +51,8 @@ impl World {
         let bit = self.chance.between(1, 6);
         let process = self.nodes.get_mut(&victim).and_then(|node| node.process.as_mut()).expect("it runs");
         if process.application.objects_mut().flip(bit) {
-            let spoil = Spoil { after: process.application.applied(), life: process.life };
+            let (after, life) = (process.application.applied(), process.life);
+            let spoil = Spoil { after, life, late_since_us: None };
             self.faults.coverage.count(Kind::Flip);
             self.spoiled.insert(victim, spoil);
             self.say(|| format!("{victim:?} has bit {bit} of its counter wrong after slot {}", spoil.after));
@@ -88,9 +95,15 @@ impl World {
 
     /// A node whose state is wrong has applied a slot: it can't be much behind the check at which it should have found out.
     fn judge_unnoticed(&mut self, id: NodeId, slot: Slot) {
-        let spoil = self.spoiled[&id];
-        let late = slot.0 / CHECK_SLOTS > spoil.after.0 / CHECK_SLOTS + CHECKS_UNNOTICED_MAX;
-        if late && self.lives_on(id, spoil.life) {
+        let now_us = self.now_us;
+        let spoil = self.spoiled.get_mut(&id).expect("its state is wrong");
+        if slot.0 / CHECK_SLOTS <= spoil.after.0 / CHECK_SLOTS + CHECKS_UNNOTICED_MAX {
+            return;
+        }
+        // It may have caught up with all of these at once.
+        let since_us = *spoil.late_since_us.get_or_insert(now_us);
+        let spoil = *spoil;
+        if now_us > since_us + UNNOTICED_US_MAX && self.lives_on(id, spoil.life) {
             self.note_violation(format!(
                 "{id:?} differs since slot {} and has not found out at slot {slot}",
                 spoil.after

@@ -119,6 +119,9 @@ impl World {
     }
 
     pub(super) fn save_snapshot(&mut self, id: NodeId, checkpoint: &Checkpoint, body: &[u8]) {
+        if self.is_spoiled(id) {
+            return self.tell(id, Told::Failed(checkpoint.slot));
+        }
         let Some(process) = self.nodes.get_mut(&id).and_then(|node| node.process.as_mut()) else { return };
         let told = match process.snapshots.save(checkpoint, body) {
             Ok(_) => Told::Saved(checkpoint.slot),
@@ -139,9 +142,6 @@ impl World {
     }
 
     pub(super) fn offer_snapshot(&mut self, id: NodeId, to: NodeId) {
-        if self.is_spoiled(id) {
-            return;
-        }
         let Some(process) = self.nodes.get(&id).and_then(|node| node.process.as_ref()) else { return };
         let newest = process.snapshots.slots().ok().and_then(|slots| slots.last().copied());
         if let Some(file) = newest.and_then(|slot| process.snapshots.describe(slot).ok()) {
@@ -153,9 +153,6 @@ impl World {
     }
 
     pub(super) fn send_chunk(&mut self, id: NodeId, to: NodeId, slot: Slot, offset: u64) {
-        if self.is_spoiled(id) {
-            return;
-        }
         let Some(process) = self.nodes.get(&id).and_then(|node| node.process.as_ref()) else { return };
         let snapshots = &process.snapshots;
         let read = snapshots.describe(slot).and_then(|file| Ok((file, snapshots.read_raw(slot, offset, PIECE_BYTES)?)));

@@ -36,6 +36,8 @@ const DOUBT_SILENCES: u64 = 2;
 /// What is known of the checks of this replica and its peers.
 #[derive(Debug, Default)]
 pub(super) struct Checks {
+    /// The slot of the snapshot that the application goes on from.
+    above: Slot,
     own: BTreeMap<Slot, Check>,
     peers: ByNode<BTreeMap<Slot, Check>>,
     /// The newest check in which this replica is one of a majority of `view`.
@@ -76,6 +78,18 @@ enum Finding {
 }
 
 impl Checks {
+    /// The application goes on from the snapshot of this slot.
+    pub(super) fn above(slot: Slot) -> Checks {
+        Checks { above: slot, ..Checks::default() }
+    }
+
+    /// It takes another one over: what its own state was before says nothing any more.
+    pub(super) fn restart_above(&mut self, slot: Slot) {
+        self.above = slot;
+        self.own.clear();
+        self.doubt_since_us = None;
+    }
+
     /// The application is done with a slot that is checked.
     pub(super) fn note_own(&mut self, check: Check) {
         self.own.insert(check.slot, check);
@@ -97,13 +111,14 @@ impl Checks {
     }
 
     /// Looks at every check that is not known to agree, lowest first: a reply that differed stays one. `voters` are those
-    /// that run objects.
-    fn judge(&mut self, node: NodeId, voters: &[NodeId]) -> Finding {
+    /// that run objects, `heard` those that were heard lately: what one said that is gone since counts again when it is
+    /// back, if it says so then.
+    fn judge(&mut self, node: NodeId, voters: &[NodeId], heard: &BTreeSet<NodeId>) -> Finding {
         let mut finding = Finding::Fine;
         for (&slot, &own) in self.own.range(self.agreed_until.next()..) {
             let said = voters.iter().map(|voter| match *voter {
                 voter if voter == node => Some(own),
-                voter => self.peers.get(&voter)?.get(&slot).copied(),
+                voter => self.peers.get(&voter).filter(|_| heard.contains(&voter))?.get(&slot).copied(),
             });
             match verdict(own, &said.collect::<Vec<_>>()) {
                 Verdict::Agrees => {
@@ -186,6 +201,7 @@ impl Replica {
         let newest = self.checks.own.values().rev().take(CHECKS_SENT_MAX).rev();
         Checked {
             view: self.view.id,
+            above: self.checks.above,
             own: newest.copied().collect(),
             agreed: self.checks.agreed.filter(|_| self.checks.view == self.view.id),
             differs: self.differs(),
@@ -193,7 +209,7 @@ impl Replica {
     }
 
     pub(super) fn on_checked(&mut self, from: NodeId, checked: Checked) {
-        let Checked { view, own, agreed, differs } = checked;
+        let Checked { view, above, own, agreed, differs } = checked;
         if !self.view.members.contains_key(&from) {
             return;
         }
@@ -209,6 +225,7 @@ impl Replica {
             None => _ = self.checks.differing.remove(&from),
         }
         let known = self.checks.peers.entry(from).or_default();
+        known.retain(|slot, _| *slot > above);
         known.extend(own.into_iter().take(CHECKS_SENT_MAX).map(|check| (check.slot, check)));
         keep_newest(known);
         if let Some(agreed) = agreed.filter(|_| view == self.view.id) {
@@ -235,7 +252,10 @@ impl Replica {
         self.checks.differing.retain(|id, _| members.contains_key(id));
         let voters = self.checking_voters();
         let now_us = self.now.monotonic_us;
-        match self.checks.judge(self.node, &voters) {
+        let within_us = self.timing.silent_us;
+        let heard = voters.iter().copied().filter(|voter| self.election.heard_within(*voter, within_us, now_us));
+        let heard: BTreeSet<NodeId> = heard.collect();
+        match self.checks.judge(self.node, &voters, &heard) {
             Finding::Fine => self.checks.doubt_since_us = None,
             Finding::Differs(agreed) => self.become_quarantined(agreed),
             Finding::Tie(slot) => self.halt(slot, &voters),

@@ -297,6 +297,7 @@ impl Replica {
     pub(super) fn on_restored(&mut self, slot: Slot, version: ClusterVersion) {
         self.versions.note_version(version);
         self.clients.applied = slot;
+        self.checks.restart_above(slot);
         self.end_quarantine(slot);
     }
 

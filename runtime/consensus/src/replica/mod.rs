@@ -255,7 +255,7 @@ impl Replica {
             membership: Membership::default(),
             stopping: Stopping::default(),
             snapshots: Snapshots::above(base.slot),
-            checks: Checks::default(),
+            checks: Checks::above(base.slot),
             versions: versions::Known::new(config.version),
             clock,
             disk_full: false,

@@ -360,7 +360,13 @@ fn versions() -> Versions {
 
 fn checked() -> Checked {
     let check = Check { slot: SLOT, replies: u64::MAX, state: 1 };
-    Checked { view: ViewId(300), own: vec![check, Check::default()], agreed: Some(check), differs: Some(SLOT) }
+    Checked {
+        view: ViewId(300),
+        above: SLOT,
+        own: vec![check, Check::default()],
+        agreed: Some(check),
+        differs: Some(SLOT),
+    }
 }
 
 pub(crate) fn peer_frames() -> Vec<PeerFrame> {
