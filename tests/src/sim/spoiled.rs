@@ -82,12 +82,14 @@ impl World {
     pub(super) fn compare_state(&mut self, id: NodeId, slot: Slot) {
         let process = self.nodes.get_mut(&id).and_then(|node| node.process.as_mut()).expect("it runs");
         let state = process.application.state_hash();
+        // A snapshot's slot need not have one, and then nobody applies it.
+        let has_batch = process.application.applied() == slot;
         if self.spoiled.contains_key(&id) {
             match self.checks.state_after(slot) {
                 Some(known) if known == state => self.is_right(id, slot),
                 known => {
                     let spoil = self.spoiled.get_mut(&id).expect("its state is wrong");
-                    if known.is_none() {
+                    if known.is_none() && has_batch {
                         spoil.ahead.get_or_insert((slot, state));
                     }
                     return self.judge_unnoticed(id, slot);
