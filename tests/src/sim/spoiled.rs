@@ -1,11 +1,11 @@
 //! States that are spoiled on purpose: one bit of what a member has applied is another one, as memory that fails may do.
 //!
-//! Until the member finds out, at the next check that a majority has, what it answers from that state may be wrong, and no protocol
-//! could prevent it. So the checkers hear nothing of its answers about objects meanwhile: its clients wait, and ask again.
-//! Nor can it keep a snapshot meanwhile, as if its disk had no room for one: a state that has spread to others, or to all that
-//! is left of the log, before anybody compared it is not that of a minority any more. All else that it does counts as
-//! ever. It is as the others again when its whole state after a
-//! slot is what another one had after it; and no run ends before that.
+//! Until the member finds out, at the next check that a majority has, what it answers from that state may be wrong, and no
+//! protocol could prevent it. So the checkers hear nothing of its answers about objects meanwhile: its clients wait, and
+//! ask again. Nor can it keep a snapshot meanwhile, as if its disk had no room for one: a state that has spread to others,
+//! or to all that is left of the log, before anybody compared it is not that of a minority any more. All else that it
+//! does counts as ever. It is as the others again when its whole state after a slot is what another one had after it; and no
+//! run ends before that.
 
 use std::collections::BTreeMap;
 
@@ -36,6 +36,8 @@ pub(super) struct Spoil {
     life: u64,
     /// Since when it should have found out.
     late_since_us: Option<u64>,
+    /// What it had after a slot that nobody else had applied, to be compared when somebody has.
+    ahead: Option<(Slot, u64)>,
 }
 
 /// Members whose state is spoiled.
@@ -52,7 +54,7 @@ impl World {
         let process = self.nodes.get_mut(&victim).and_then(|node| node.process.as_mut()).expect("it runs");
         if process.application.objects_mut().flip(bit) {
             let (after, life) = (process.application.applied(), process.life);
-            let spoil = Spoil { after, life, late_since_us: None };
+            let spoil = Spoil { after, life, late_since_us: None, ahead: None };
             self.faults.coverage.count(Kind::Flip);
             self.spoiled.insert(victim, spoil);
             self.say(|| format!("{victim:?} has bit {bit} of its counter wrong after slot {}", spoil.after));
@@ -80,17 +82,42 @@ impl World {
     pub(super) fn compare_state(&mut self, id: NodeId, slot: Slot) {
         let process = self.nodes.get_mut(&id).and_then(|node| node.process.as_mut()).expect("it runs");
         let state = process.application.state_hash();
+        // A snapshot's slot need not have one, and then nobody applies it.
+        let has_batch = process.application.applied() == slot;
         if self.spoiled.contains_key(&id) {
-            if self.checks.state_after(slot) != Some(state) {
-                return self.judge_unnoticed(id, slot);
+            match self.checks.state_after(slot) {
+                Some(known) if known == state => self.is_right(id, slot),
+                known => {
+                    let spoil = self.spoiled.get_mut(&id).expect("its state is wrong");
+                    if known.is_none() && has_batch {
+                        spoil.ahead.get_or_insert((slot, state));
+                    }
+                    return self.judge_unnoticed(id, slot);
+                }
             }
-            self.spoiled.remove(&id);
-            self.say(|| format!("{id:?} has the right state after slot {slot}"));
         }
         let objects = self.nodes[&id].process.as_ref().expect("it runs").application.objects();
         if let Err(violation) = self.checks.applied(id, slot, state, objects) {
             self.violation.get_or_insert(violation);
         }
+        self.compare_with_those_ahead(slot, state);
+    }
+
+    /// A state is known to be right: whoever was ahead with it was right as well.
+    fn compare_with_those_ahead(&mut self, slot: Slot, state: u64) {
+        let at_slot = |spoil: &&mut Spoil| spoil.ahead.is_some_and(|(ahead, _)| ahead == slot);
+        let mut right = Vec::new();
+        for (id, spoil) in self.spoiled.iter_mut().filter(|(_, spoil)| at_slot(spoil)) {
+            if spoil.ahead.take() == Some((slot, state)) {
+                right.push(*id);
+            }
+        }
+        right.into_iter().for_each(|id| self.is_right(id, slot));
+    }
+
+    fn is_right(&mut self, id: NodeId, slot: Slot) {
+        self.spoiled.remove(&id);
+        self.say(|| format!("{id:?} has the right state after slot {slot}"));
     }
 
     /// A node whose state is wrong has applied a slot: it can't be much behind the check at which it should have found out.
