@@ -94,8 +94,8 @@ fn of_two_that_differ_both_stop_and_say_where() {
     let victim = cluster.other_than(leader);
     let memory = Memory::of(cluster.replica(victim).process());
     let places = find_counter(&cluster, &memory, victim);
-    assert_eq!(places.len(), 1, "one number is the counter");
-    flip(&memory, places[0]);
+    // The others are copies that the undo log has: what is put back from one of them is wrong too.
+    places.iter().for_each(|place| flip(&memory, *place));
     increment_until_the_end(&cluster.addresses());
     for address in [leader, victim] {
         let replica = cluster.replica(address);
@@ -116,13 +116,12 @@ fn a_flipped_bit_is_found_and_mended_while_the_others_go_on() {
     let memory = Memory::of(cluster.replica(victim).process());
     let places = find_counter(&cluster, &memory, victim);
     println!("the counter of {victim} stands at {places:x?}");
-    assert_eq!(places.len(), 1, "one number is the counter");
 
     let load = Load::start(&cluster.addresses(), CLIENTS);
     load.wait_for_increments(INCREMENTS);
     load.next_period();
     let began = Instant::now();
-    flip(&memory, places[0]);
+    places.iter().for_each(|place| flip(&memory, *place));
     let found = wait_for("the replica to find out", || {
         let log = cluster.replica(victim).log();
         log.lines().find(|line| line.contains("differs from what a majority has applied")).map(str::to_owned).ok_or(log)
