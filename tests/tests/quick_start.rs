@@ -62,7 +62,7 @@ fn the_view_names_both_and_one_leader() {
         assert_eq!((shown.code, shown.stderr.as_str()), (Some(0), ""));
         let view: Value = serde_json::from_str(&shown.stdout).expect("it is JSON");
         let keys = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
-        assert_eq!(keys(&view), ["cluster", "leader", "members", "view"], "{view}");
+        assert_eq!(keys(&view), ["cluster", "leader", "members", "version", "view"], "{view}");
         assert_eq!(view["cluster"].as_str().map(str::len), Some(32), "{view}");
         assert!(view["view"].is_u64(), "{view}");
         let members = view["members"].as_array().expect("a list");
@@ -74,7 +74,7 @@ fn the_view_names_both_and_one_leader() {
         for member in members {
             assert_eq!(
                 keys(member),
-                ["addr", "full", "id", "leader", "live", "port", "role", "silent", "volatile"],
+                ["addr", "differs", "full", "id", "leader", "live", "port", "role", "silent", "supports", "volatile"],
                 "{view}"
             );
             assert_eq!(member["addr"], "127.0.0.1");
