@@ -1,6 +1,7 @@
 //! Modules that clients send are tried on a thread each, so that nothing waits for them: compiled by whoever compiles for
 //! this replica, within the bounds of what is proposed, and asked what they can do.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread;
 
@@ -32,8 +33,13 @@ impl Trials {
         let (compiler, tell) = (Arc::clone(&self.compiler), self.tell.clone());
         let try_out = move || describe(&module, &*compiler).map(drop).map_err(|error| error.to_string());
         let thread = thread::Builder::new().name("concoord-try-out".into()).stack_size(STACK_BYTES);
-        // The driver that is gone wants nothing more.
-        let spawned = thread.spawn(move || drop(tell.send((trial, try_out()))));
+        let spawned = thread.spawn(move || {
+            // A trial that never ended would take the place of others.
+            let tried = panic::catch_unwind(AssertUnwindSafe(try_out));
+            let tried = tried.unwrap_or_else(|_| Err("finding out what it can do panicked".into()));
+            // The driver that is gone wants nothing more.
+            let _ = tell.send((trial, tried));
+        });
         if let Err(error) = spawned {
             let _ = self.tell.send((trial, Err(format!("a thread to try it on can't start: {error}"))));
         }
