@@ -75,7 +75,7 @@ pub(super) fn describe(module: &[u8], compiler: &dyn Compiler) -> anyhow::Result
     Ok(concoord_executor::describe(module, compiler)?)
 }
 
-fn as_json(interface: &Interface, state: Option<&ObjectState>) -> Value {
+pub(super) fn as_json(interface: &Interface, state: Option<&ObjectState>) -> Value {
     let arguments = |arguments: &[Argument]| {
         let each = |argument: &Argument| json!({"name": argument.name, "type": signature::ty(interface, argument.ty)});
         arguments.iter().map(each).collect::<Vec<_>>()
@@ -101,7 +101,7 @@ fn as_json(interface: &Interface, state: Option<&ObjectState>) -> Value {
     })
 }
 
-fn as_text(interface: &Interface, state: Option<&ObjectState>) -> String {
+pub(super) fn as_text(interface: &Interface, state: Option<&ObjectState>) -> String {
     let mut lines = vec![format!("{} {}", interface.name, interface.version)];
     lines.extend(interface.doc.lines().map(|line| format!("  {}", line.trim())));
     if !interface.init.is_empty() {

@@ -17,10 +17,17 @@
 //! | `memory.copy`, `memory.fill`, `memory.init`                  | 40, and 1 for each byte   |
 //! | `memory.grow`                                                | 100, and 2000 for each page of 64 KiB |
 
+use concoord_wire::version::Versions;
 use wasmparser::Operator;
 
 /// Version of the table.
 pub const COST_TABLE_VERSION: u32 = 1;
+
+/// A build applies only those versions whose costs it knows: others it refuses before anything is executed.
+const _: () = {
+    let (first, last) = (Versions::OF_BUILD.first, Versions::OF_BUILD.last);
+    assert!(first.cost_table() == COST_TABLE_VERSION && last.cost_table() == COST_TABLE_VERSION);
+};
 
 /// Gas of a bulk instruction besides what its bytes cost.
 const BULK: u64 = 40;

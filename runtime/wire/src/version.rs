@@ -31,6 +31,18 @@ impl ClusterVersion {
     /// That of a cluster before its first slot.
     pub const FIRST: ClusterVersion = ClusterVersion(1);
 
+    /// Version of the table of what instructions cost that belongs to it.
+    ///
+    /// # Panics
+    /// For a version that this build does not apply.
+    #[must_use]
+    pub const fn cost_table(self) -> u32 {
+        match self.0 {
+            1 => 1,
+            _ => panic!("no version that this build applies"),
+        }
+    }
+
     /// The one after it, if numbers go on.
     #[must_use]
     pub fn next(self) -> Option<ClusterVersion> {
