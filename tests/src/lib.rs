@@ -8,6 +8,7 @@ pub mod dns;
 pub mod flood;
 pub mod guests;
 pub mod internet;
+pub mod large;
 pub mod load;
 pub mod memory;
 pub mod netns;

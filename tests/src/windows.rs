@@ -20,6 +20,10 @@ pub struct Window {
     pub per_second: f64,
     /// The latency that 99 of 100 calls stayed below, in ms.
     pub p99_ms: f64,
+    /// The same for 999 of 1000.
+    pub p999_ms: f64,
+    /// The longest.
+    pub longest_ms: f64,
 }
 
 impl Window {
@@ -31,8 +35,9 @@ impl Window {
     pub fn of(mut latencies: Vec<Duration>, time: Duration) -> Window {
         assert!(!latencies.is_empty(), "no call was answered within {time:?}");
         latencies.sort_unstable();
-        let p99 = latencies[(latencies.len() - 1) * 99 / 100];
-        Window { per_second: latencies.len() as f64 / time.as_secs_f64(), p99_ms: p99.as_secs_f64() * 1e3 }
+        let at = |thousandths: usize| latencies[(latencies.len() - 1) * thousandths / 1000].as_secs_f64() * 1e3;
+        let per_second = latencies.len() as f64 / time.as_secs_f64();
+        Window { per_second, p99_ms: at(990), p999_ms: at(999), longest_ms: at(1000) }
     }
 }
 
@@ -92,10 +97,18 @@ impl Callers {
     /// When a call failed, or none was answered.
     #[must_use]
     pub fn window(&self, time: Duration) -> Window {
+        self.during(|| thread::sleep(time)).1
+    }
+
+    /// Looks at the calls that are answered while something is done. Gives what that came to, too.
+    ///
+    /// # Panics
+    /// When a call failed, or none was answered.
+    pub fn during<T>(&self, work: impl FnOnce() -> T) -> (T, Window) {
         self.take();
         let began = Instant::now();
-        thread::sleep(time);
-        Window::of(self.take(), began.elapsed())
+        let came = work();
+        (came, Window::of(self.take(), began.elapsed()))
     }
 
     /// Lets no call begin until the next turn, and waits for those that are under way.

@@ -8,8 +8,8 @@ use concoord::Object;
 use concoord_consensus::objects::{Fault, Objects};
 use concoord_executor::Executor;
 use concoord_object_counter::Counter;
+use concoord_tests::large;
 use concoord_wire::abi::{Invocation, LimitKind, LimitReached, ObjectLimits, Outcome, Trigger, unpack};
-use concoord_wire::interface::Interface;
 use concoord_wire::{CallId, ObjectId, Position, SessionId, Slot, Timestamp, codec};
 use wasmtime::{Config, Engine, Instance, Memory, Module, Store, TypedFunc};
 
@@ -64,20 +64,6 @@ fn an_input_that_runs_out_of_gas_anywhere_leaves_nothing_behind() {
     println!("increment costs {cost} gas; ended at each amount below, it left memory and globals as they were");
 }
 
-/// An object with so many pages of state, none of whose bytes is zero: an update changes eight numbers that lie apart.
-fn large(pages: usize) -> Vec<u8> {
-    let (name, version, doc) = ("Large".into(), "1".into(), String::new());
-    let description = codec::to_bytes(&Interface { name, version, doc, types: vec![], init: vec![], methods: vec![] });
-    let data: String = description.iter().map(|byte| format!("\\{byte:02x}")).collect();
-    let text = include_str!("../../runtime/executor/examples/large.wat")
-        .replace("DESCRIPTION_LENGTH", &description.len().to_string())
-        .replace("DESCRIPTION", &data)
-        .replace("1025", &(pages + 1).to_string())
-        .replace("0x4000000", &(pages * 65_536).to_string())
-        .replace("0x7fff00", &(pages * 65_536 / 8 - 256).to_string());
-    wat::parse_str(text).expect("a module")
-}
-
 /// Times of single calls, sorted.
 struct Times(Vec<Duration>);
 
@@ -111,7 +97,7 @@ fn a_call_costs_the_same_however_large_the_state_is() {
     let ids = [(ObjectId(1), 1), (ObjectId(2), 1024)];
     let mut executors = ids.map(|(id, pages)| {
         let mut executor = Executor::new().expect("this host runs Wasm");
-        executor.load(id, &large(pages), ObjectLimits::default()).expect("it loads");
+        executor.load(id, &large::module(pages), ObjectLimits::default()).expect("it loads");
         executor
     });
     let update = call("call");

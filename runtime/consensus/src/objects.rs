@@ -1,5 +1,7 @@
 //! What the application asks of whoever runs objects. The executor implements it with Wasm, tests with native structs.
 
+use std::fmt;
+
 use bytes::Bytes;
 use concoord_wire::ObjectId;
 use concoord_wire::abi::{Invocation, LimitReached, ObjectLimits, Outcome};
@@ -20,6 +22,10 @@ pub trait Objects {
     /// # Errors
     /// [`Fault`]; then there is no such object.
     fn load(&mut self, object: ObjectId, module: &[u8], limits: ObjectLimits) -> Result<Bytes, Fault>;
+
+    /// Lets inputs of calls and queries use no more than this much gas until it is asked again; `None` lets them use what
+    /// they may. One that needs more ends with [`Fault::Later`].
+    fn hurry(&mut self, gas: Option<u64>);
 
     /// Runs one input and keeps what it changed, unless `accept` refuses the outcome.
     ///
@@ -57,12 +63,23 @@ pub trait Objects {
     /// Forgets an object.
     fn remove(&mut self, object: ObjectId);
 
-    /// The object's whole state between two inputs: what [`Objects::restore`] needs beside the module. The same bytes on
-    /// all replicas that agree.
+    /// The object's whole state between two inputs: what [`Objects::restore`] needs beside the module. What it costs is to
+    /// follow what was changed since the last time, and not how large the state is.
     ///
     /// # Errors
     /// [`Fault::Host`] for an unknown object, and when this host can't read the state.
-    fn snapshot(&mut self, object: ObjectId) -> Result<Vec<u8>, Fault>;
+    fn freeze(&mut self, object: ObjectId) -> Result<Box<dyn Frozen>, Fault>;
+
+    /// The same, written out. The same bytes on all replicas that agree.
+    ///
+    /// # Errors
+    /// As [`Objects::freeze`].
+    fn snapshot(&mut self, object: ObjectId) -> Result<Vec<u8>, Fault> {
+        let frozen = self.freeze(object)?;
+        let mut bytes = Vec::with_capacity(frozen.bytes());
+        frozen.write(&mut bytes);
+        Ok(bytes)
+    }
 
     /// Makes `object` from a module and a state that [`Objects::snapshot`] gave; no constructor runs on it. Gives the
     /// encoded interface, the same as [`Objects::load`] gave for the module.
@@ -74,6 +91,26 @@ pub trait Objects {
 
     /// A hash over the object's whole state, the same on all replicas that agree. `None` for an unknown object.
     fn state_hash(&mut self, object: ObjectId) -> Option<u64>;
+}
+
+/// An object's state at one time, which can be written out later and on any thread: what the object does meanwhile makes
+/// no difference to it.
+pub trait Frozen: fmt::Debug + Send {
+    /// How many bytes it has.
+    fn bytes(&self) -> usize;
+
+    /// Writes them behind `to`.
+    fn write(&self, to: &mut Vec<u8>);
+}
+
+impl Frozen for Vec<u8> {
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+
+    fn write(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(self);
+    }
 }
 
 /// Why an input had no outcome.
@@ -91,6 +128,9 @@ pub enum Fault {
     /// The guest's outcome is not one. The same on every replica.
     #[error("broke the object ABI: {0}")]
     Misbehaved(String),
+    /// It needs more gas than [`Objects::hurry`] lets it have. Nothing of it happened, and it may run again.
+    #[error("it takes longer than it may for now")]
+    Later,
     /// This host can't run it, others might: the replica must stop rather than differ.
     #[error("this host can't run the object: {0}")]
     Host(String),

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use concoord_consensus::objects::{Accept, Fault, Objects, Switches};
+use concoord_consensus::objects::{Accept, Fault, Frozen, Objects, Switches};
 use concoord_module::Limits;
 use concoord_wire::ObjectId;
 use concoord_wire::abi::{Invocation, ObjectLimits, Outcome};
@@ -28,6 +28,8 @@ pub struct Executor {
     engine: Engine,
     compiler: Arc<dyn Compiler>,
     limits: Limits,
+    /// Gas that an input may use for now.
+    hurry: u64,
     objects: BTreeMap<ObjectId, Object>,
     /// The encoded invocation.
     input: Vec<u8>,
@@ -65,7 +67,8 @@ impl Executor {
         let engine = engine()?;
         let watchdog = Watchdog::start(&engine)?;
         let compiler = Arc::new(InProcess);
-        Ok(Executor { engine, compiler, limits, objects: BTreeMap::new(), input: Vec::new(), _watchdog: watchdog })
+        let (objects, input) = (BTreeMap::new(), Vec::new());
+        Ok(Executor { engine, compiler, limits, hurry: u64::MAX, objects, input, _watchdog: watchdog })
     }
 
     /// The same executor, with modules compiled by `compiler` within [`Bounds::DECIDED`]. Without this it does that
@@ -114,6 +117,10 @@ impl Objects for Executor {
         Ok(description.into())
     }
 
+    fn hurry(&mut self, gas: Option<u64>) {
+        self.hurry = gas.unwrap_or(u64::MAX);
+    }
+
     fn invoke(
         &mut self,
         object: ObjectId,
@@ -121,9 +128,10 @@ impl Objects for Executor {
         arguments: &[u8],
         accept: Accept,
     ) -> Result<Outcome, Fault> {
+        let hurry = self.hurry;
         let (Object { instance, noted, .. }, input) = self.prepare(object, invocation)?;
         noted.begin();
-        let outcome = instance.run(input, arguments).and_then(|outcome| match accept(&outcome) {
+        let outcome = instance.run(input, arguments, hurry).and_then(|outcome| match accept(&outcome) {
             Ok(()) => Ok(outcome),
             Err(why) => Err(Fault::Misbehaved(why)),
         });
@@ -141,10 +149,11 @@ impl Objects for Executor {
     }
 
     fn query(&mut self, object: ObjectId, invocation: &Invocation<'_>, arguments: &[u8]) -> Result<Outcome, Fault> {
+        let hurry = self.hurry;
         let (Object { instance, noted, .. }, input) = self.prepare(object, invocation)?;
         // Each is to be undone alone.
         noted.keep(instance)?;
-        let outcome = instance.run(input, arguments);
+        let outcome = instance.run(input, arguments, hurry);
         instance.undo()?;
         outcome
     }
@@ -178,8 +187,10 @@ impl Objects for Executor {
         self.objects.remove(&object);
     }
 
-    fn snapshot(&mut self, object: ObjectId) -> Result<Vec<u8>, Fault> {
-        Ok(known(&mut self.objects, object)?.instance.snapshot())
+    fn freeze(&mut self, object: ObjectId) -> Result<Box<dyn Frozen>, Fault> {
+        let Object { instance, noted, .. } = known(&mut self.objects, object)?;
+        noted.keep(instance)?;
+        Ok(Box::new(instance.freeze()))
     }
 
     fn restore(&mut self, object: ObjectId, module: &[u8], limits: ObjectLimits, state: &[u8]) -> Result<Bytes, Fault> {
@@ -230,7 +241,7 @@ fn describe_instance(instance: &mut Instance) -> Result<(Vec<u8>, Interface), Fa
 /// A fault while loading: the guest's own make the module one that can't be loaded.
 fn refused(what: &str, fault: Fault) -> Fault {
     match fault {
-        Fault::Host(_) | Fault::Refused(_) => fault,
+        Fault::Host(_) | Fault::Later | Fault::Refused(_) => fault,
         Fault::Trapped(why) => Fault::Refused(format!("{what} trapped: {why}")),
         Fault::Limit(reached) => Fault::Refused(format!("{what}: {reached}")),
         Fault::Misbehaved(why) => Fault::Refused(format!("{what} broke the object ABI: {why}")),

@@ -16,9 +16,9 @@ use wasmtime::{
 };
 
 use crate::code::Code;
-use crate::hash::PageHashes;
+use crate::image::Image;
 use crate::limits::{CALL_SECONDS_MAX, IMPORT_ANSWER_BYTES_MAX, PANIC_BYTES_MAX};
-use crate::state::{self, State, StateError, bits};
+use crate::state::{FrozenState, State, StateError, bits};
 use crate::trap::{Cause, cause};
 
 /// A module with a memory of its own. Each has a store of its own too: a store frees nothing before it is dropped.
@@ -36,10 +36,12 @@ pub(crate) struct Instance {
     keep: TypedFunc<(), ()>,
     undo: TypedFunc<(), ()>,
     limits: ObjectLimits,
+    /// Gas that the last call was given.
+    given: u64,
     panic_address: Option<u32>,
     before: Before,
     /// Made when it is first asked for.
-    hashes: Option<PageHashes>,
+    image: Option<Image>,
 }
 
 /// The globals that the rewrite added.
@@ -101,12 +103,13 @@ impl Instance {
             places: notes(&code.checked),
             panic_address: code.checked.panic_address,
             before: Before::default(),
-            hashes: None,
+            image: None,
             store,
             exports,
             globals,
             meter,
             limits,
+            given: 0,
         };
         instance.save_rest();
         Ok(instance)
@@ -178,14 +181,15 @@ impl Instance {
     /// Calls a function of the guest's, other than for an input, with all the gas of one.
     fn call<P: WasmParams, R: WasmResults>(&mut self, name: &str, parameters: P) -> Result<R, Fault> {
         self.start_watch();
-        let gas = self.gas();
-        self.begin.call(&mut self.store, gas).map_err(|error| self.fault(&error))?;
+        self.given = self.limits.gas_per_call;
+        self.begin.call(&mut self.store, counted(self.given)).map_err(|error| self.fault(&error))?;
         let function = self.exports.get_typed_func::<P, R>(&mut self.store, name).expect(CHECKED);
         function.call(&mut self.store, parameters).map_err(|error| self.fault(&error))
     }
 
-    /// Runs one input, which is `head` and then `tail`, so that neither has to be copied twice.
-    pub(crate) fn run(&mut self, head: &[u8], tail: &[u8]) -> Result<Outcome, Fault> {
+    /// Runs one input, which is `head` and then `tail`, so that neither has to be copied twice. With less gas than it may
+    /// use, it ends with [`Fault::Later`] where it would go on.
+    pub(crate) fn run(&mut self, head: &[u8], tail: &[u8], gas: u64) -> Result<Outcome, Fault> {
         self.start_watch();
         let size = head.len() + tail.len();
         let length = u32::try_from(size).ok().filter(|_| size <= INPUT_BYTES_MAX);
@@ -194,8 +198,9 @@ impl Instance {
         let (for_head, for_tail) = place.split_at_mut(head.len());
         for_head.copy_from_slice(head);
         for_tail.copy_from_slice(tail);
-        let gas = self.gas();
-        let packed = self.run.call(&mut self.store, (gas, length)).map_err(|error| self.fault(&error))?;
+        self.given = self.limits.gas_per_call.min(gas);
+        let packed =
+            self.run.call(&mut self.store, (counted(self.given), length)).map_err(|error| self.fault(&error))?;
         let (address, length) = abi::unpack(packed);
         within(LimitKind::OutcomeBytes, length as usize, OUTCOME_BYTES_MAX)?;
         let outcome = self.read("outcome", address, length)?;
@@ -208,11 +213,6 @@ impl Instance {
         Ok(outcome)
     }
 
-    /// Gas for an input, as the appended code counts it.
-    fn gas(&self) -> i64 {
-        i64::try_from(self.limits.gas_per_call).unwrap_or(i64::MAX)
-    }
-
     /// Gas that the last call used; all of it when there was too little. Of a call that failed, what it had used when it
     /// last entered or left a function.
     pub(crate) fn gas_used(&mut self) -> u64 {
@@ -220,7 +220,7 @@ impl Instance {
             Some(Stopped::Gas) => 0,
             _ => self.meter.gas.get(&mut self.store).unwrap_i64(),
         };
-        (self.gas() - left).cast_unsigned()
+        (counted(self.given) - left).cast_unsigned()
     }
 
     /// Why appended code stopped the last call.
@@ -290,6 +290,7 @@ impl Instance {
     fn stopped(&mut self) -> Fault {
         let limit = |what, limit| Fault::Limit(LimitReached { what, limit });
         match self.stopped_by() {
+            Some(Stopped::Gas) if self.given < self.limits.gas_per_call => return Fault::Later,
             Some(Stopped::Gas) => return limit(LimitKind::Gas, self.limits.gas_per_call),
             Some(Stopped::Depth) => return limit(LimitKind::Depth, u64::from(DEPTH_MAX)),
             Some(Stopped::Outside) => return Fault::Trapped(OUTSIDE.into()),
@@ -334,14 +335,15 @@ impl Instance {
     }
 
     /// The mutable globals as bits, in the order of their indices.
-    fn global_bits(&mut self) -> Vec<u64> {
+    pub(crate) fn global_bits(&mut self) -> Vec<u64> {
         self.globals.iter().map(|global| bits(global.get(&mut self.store))).collect()
     }
 
-    /// The whole state, encoded as [`state`] says.
-    pub(crate) fn snapshot(&mut self) -> Vec<u8> {
+    /// The whole state. What it costs follows what was kept since it was last asked for, or for the hash. The undo log is
+    /// empty.
+    pub(crate) fn freeze(&mut self) -> FrozenState {
         let globals = self.global_bits();
-        state::encode(self.memory(), &globals)
+        FrozenState { globals, blocks: self.look().blocks() }
     }
 
     /// Sets the whole state of a new instance.
@@ -365,30 +367,39 @@ impl Instance {
         for (global, value) in self.globals.iter().zip(globals) {
             global.set(&mut self.store, value).expect("the value was made for the type of this global");
         }
-        self.hashes = None;
+        self.image = None;
         self.save_rest();
         Ok(())
     }
 
-    /// A hash over page count, memory and globals, that follows from them alone: see [`PageHashes`]. What it costs follows
+    /// A hash over page count, memory and globals, that follows from them alone: see [`Image`]. What it costs follows
     /// what was kept since it was last asked for. The undo log is empty.
     pub(crate) fn hash(&mut self) -> u64 {
-        let (bytes, globals) = (self.memory_bytes(), self.global_bits());
-        let (memory, notes) = (&self.memory, &self.notes);
-        let dirty = self.places.take_dirty(notes.data_mut(&mut self.store));
-        let memory = &memory.data(&self.store)[..bytes];
-        let hashes = match &mut self.hashes {
-            Some(hashes) => {
-                hashes.update(memory, &dirty);
-                hashes
+        let globals = self.global_bits();
+        self.look().hash(&globals)
+    }
+
+    /// The image of the memory as it is.
+    fn look(&mut self) -> &Image {
+        let bytes = self.memory_bytes();
+        let dirty = self.places.take_dirty(self.notes.data_mut(&mut self.store));
+        let memory = &self.memory.data(&self.store)[..bytes];
+        match &mut self.image {
+            Some(image) => {
+                image.update(memory, &dirty);
+                image
             }
-            none => none.insert(PageHashes::of(memory)),
-        };
-        hashes.state(bytes / PAGE_BYTES, &globals)
+            none => none.insert(Image::of(memory)),
+        }
     }
 }
 
 const OUTSIDE: &str = "access outside its memory";
+
+/// Gas as the appended code counts it.
+fn counted(gas: u64) -> i64 {
+    i64::try_from(gas).unwrap_or(i64::MAX)
+}
 
 fn within(what: LimitKind, found: usize, limit: usize) -> Result<(), Fault> {
     if found <= limit { Ok(()) } else { Err(Fault::Limit(LimitReached { what, limit: limit as u64 })) }

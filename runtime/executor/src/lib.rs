@@ -14,7 +14,8 @@
 //! | `noted.rs`    | the updates since the undo log was last emptied                   |
 //! | `state.rs`    | an object's state as bytes, for snapshots                         |
 //! | `trap.rs`     | which traps are the guest's and which are this host's             |
-//! | `hash.rs`     | the hash of an object's state                                     |
+//! | `image.rs`    | a copy of an object's memory and its hash                          |
+//! | `blocks.rs`   | the blocks of such a copy, which snapshots share                  |
 //! | `engine.rs`   | the engine's settings; the watchdog over calls that do not return |
 //!
 //! **Invariant:** what an object does depends on its module and inputs alone. Everything that differs between hosts, such
@@ -27,11 +28,12 @@
 //! `concoord_module` adds to the object's own code. The watchdog, wasmtime's stack limit and the host's memory stand far
 //! behind; they end the replica, not the input.
 
+mod blocks;
 mod code;
 mod compile;
 mod engine;
 mod executor;
-mod hash;
+mod image;
 mod instance;
 pub mod limits;
 mod noted;

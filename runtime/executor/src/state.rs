@@ -14,16 +14,14 @@
 //!
 //! Decoding trusts nothing: lengths are compared with what is there before anything is done with them.
 
+use concoord_consensus::objects::Frozen;
 use concoord_module::PAGE_BYTES;
 use wasmtime::{Val, ValType};
 
+use crate::blocks::{BLOCK_BYTES, Blocks};
+
 /// The version of this encoding.
 pub(crate) const VERSION: u8 = 1;
-
-/// Bytes of a block. Most of an object's memory is zero; a page of Wasm memory is a whole number of blocks.
-const BLOCK_BYTES: usize = 4096;
-/// A block in which nothing stands.
-const ZERO_BLOCK: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
 
 const GLOBAL_BYTES: usize = 8;
 const BLOCK_NUMBER_BYTES: usize = 4;
@@ -59,21 +57,31 @@ pub(crate) enum StateError {
     Order { number: u32, before: u32 },
 }
 
-/// Encodes a state. `memory` is whole pages.
-pub(crate) fn encode(memory: &[u8], globals: &[u64]) -> Vec<u8> {
-    let blocks = || (0_u32..).zip(memory.chunks_exact(BLOCK_BYTES)).filter(|(_, block)| **block != ZERO_BLOCK);
-    let count = blocks().count();
-    let mut bytes = Vec::with_capacity(1 + 3 * 4 + globals.len() * GLOBAL_BYTES + count * ENTRY_BYTES);
-    bytes.push(VERSION);
-    bytes.extend_from_slice(&number(memory.len() / PAGE_BYTES));
-    bytes.extend_from_slice(&number(globals.len()));
-    globals.iter().for_each(|bits| bytes.extend_from_slice(&bits.to_le_bytes()));
-    bytes.extend_from_slice(&number(count));
-    for (number, block) in blocks() {
-        bytes.extend_from_slice(&number.to_le_bytes());
-        bytes.extend_from_slice(block);
+/// A state, to be encoded later.
+#[derive(Debug)]
+pub(crate) struct FrozenState {
+    pub(crate) globals: Vec<u64>,
+    pub(crate) blocks: Blocks,
+}
+
+impl Frozen for FrozenState {
+    fn bytes(&self) -> usize {
+        1 + 3 * 4 + self.globals.len() * GLOBAL_BYTES + self.blocks.iter().count() * ENTRY_BYTES
     }
-    bytes
+
+    fn write(&self, to: &mut Vec<u8>) {
+        let FrozenState { globals, blocks } = self;
+        to.reserve(self.bytes());
+        to.push(VERSION);
+        to.extend_from_slice(&number(blocks.pages()));
+        to.extend_from_slice(&number(globals.len()));
+        globals.iter().for_each(|bits| to.extend_from_slice(&bits.to_le_bytes()));
+        to.extend_from_slice(&number(blocks.iter().count()));
+        for (number, block) in blocks.iter() {
+            to.extend_from_slice(&number.to_le_bytes());
+            to.extend_from_slice(block);
+        }
+    }
 }
 
 fn number(count: usize) -> [u8; 4] {
@@ -198,6 +206,15 @@ fn value(bits: u64, expected: &ValType) -> Option<Val> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Image;
+
+    fn encode(memory: &[u8], globals: &[u64]) -> Vec<u8> {
+        let frozen = FrozenState { globals: globals.to_vec(), blocks: Image::of(memory).blocks() };
+        let mut bytes = Vec::new();
+        frozen.write(&mut bytes);
+        assert_eq!(bytes.len(), frozen.bytes());
+        bytes
+    }
 
     fn memory(pages: usize, set: &[usize]) -> Vec<u8> {
         let mut memory = vec![0; pages * PAGE_BYTES];

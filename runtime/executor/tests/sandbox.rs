@@ -217,3 +217,21 @@ fn what_is_no_object_is_refused() {
     assert!(matches!(concoord_executor::describe(b"text", &InProcess), Err(DescribeError::Refused(_))));
     assert_eq!(concoord_executor::describe(&module(), &InProcess), Ok(interface()));
 }
+
+#[test]
+fn who_is_hurried_does_nothing_that_takes_longer_and_the_same_later() {
+    let (mut executor, id) = loaded();
+    command(&mut executor, STATE).expect("kept");
+    let before = executor.state_hash(id);
+    executor.hurry(Some(100_000));
+    assert_eq!(command(&mut executor, SPIN), Err(Fault::Later));
+    assert_eq!(executor.query(id, &call("command"), &[SPIN]), Err(Fault::Later));
+    assert_eq!(executor.state_hash(id), before);
+    assert_eq!(number(command(&mut executor, STATE)), state_after(2), "what is short is done");
+    executor.hurry(Some(100));
+    assert_eq!(command(&mut executor, STATE), Err(Fault::Later));
+    executor.hurry(None);
+    let reached = LimitReached { what: LimitKind::Gas, limit: GAS_PER_CALL };
+    assert_eq!(command(&mut executor, SPIN), Err(Fault::Limit(reached)));
+    assert_eq!(number(command(&mut executor, STATE)), state_after(3));
+}

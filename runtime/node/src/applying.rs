@@ -4,7 +4,8 @@
 //!
 //! Two wake-ups are also most of what a lone short call costs here. So while there is little to do and it is done fast, the
 //! application comes over to the driver's own thread. It goes back with the first burst that is large, or of another kind
-//! than calls and queries; and when one took long, for longer each time.
+//! than calls and queries; and when one took long, for longer each time. What an object may take here is bounded: beyond
+//! that, what it did is undone, and done again on the thread.
 
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
@@ -13,9 +14,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use bytes::Bytes;
-use concoord_consensus::Application;
+use concoord_consensus::application::HostFault;
 use concoord_consensus::io::{Applied, Ask, ClientToken, Query, Question};
 use concoord_consensus::objects::Objects;
+use concoord_consensus::{Application, Snapshot};
 use concoord_wire::Slot;
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::client::Response;
@@ -26,7 +28,7 @@ use tokio::task;
 use crate::error::NodeError;
 use crate::limits::{
     APPLICATION_BACKLOG_JOBS_MAX, APPLICATION_OUTPUT_WAIT_MAX, HERE_AFTER_BURSTS, HERE_AFTER_BURSTS_MAX,
-    HERE_BYTES_MAX, HERE_JOBS_MAX, HERE_TIME_MAX, STACK_BYTES,
+    HERE_BYTES_MAX, HERE_GAS_MAX, HERE_JOBS_MAX, HERE_TIME_MAX, STACK_BYTES,
 };
 
 /// Something for the application to do.
@@ -53,7 +55,7 @@ pub(crate) enum Job {
 pub(crate) enum Output {
     Applied(Applied),
     Respond { client: ClientToken, response: Response },
-    Snapshot { checkpoint: Checkpoint, body: Bytes },
+    Snapshot { checkpoint: Checkpoint, state: Snapshot },
     Restored { slot: Slot, version: ClusterVersion },
 }
 
@@ -67,11 +69,19 @@ struct Machine<O, F> {
 
 /// The same for the two threads that it is on.
 trait Carry: Send {
-    /// Does a job.
+    /// Does a job, with as much gas as given for each input if that is given.
     ///
     /// # Errors
     /// Why this host can't go on.
-    fn carry_out(&mut self, job: Job) -> Result<Output, String>;
+    fn carry_out(&mut self, job: Job, gas: Option<u64>) -> Result<Carried, String>;
+}
+
+/// What came of a job.
+#[derive(Debug)]
+enum Carried {
+    Out(Output),
+    /// It takes longer than it might, and has to be done next, without such a bound.
+    Later(Job),
 }
 
 /// What goes to the thread.
@@ -225,7 +235,11 @@ impl Applying {
                 if !mem::replace(yielded, true) {
                     task::yield_now().await;
                 }
-                return self.do_here();
+                let outputs = self.do_here()?;
+                if outputs.is_empty() {
+                    continue;
+                }
+                return Ok(outputs);
             }
             let Some(done) = self.done.recv().await else { return Err(self.failure()) };
             if let Some(outputs) = self.taken(done) {
@@ -269,12 +283,23 @@ impl Applying {
         let began = Instant::now();
         // As its thread would: a panic ends the replica with its message.
         let done = panic::catch_unwind(AssertUnwindSafe(|| {
-            jobs.drain(..).map(|job| machine.carry_out(job)).collect::<Result<Outputs, String>>()
+            let mut outputs = Outputs::new();
+            let mut rest = mem::take(jobs).into_iter();
+            while let Some(job) = rest.next() {
+                match machine.carry_out(job, Some(HERE_GAS_MAX))? {
+                    Carried::Out(output) => outputs.push(output),
+                    Carried::Later(job) => jobs.push(job),
+                }
+                if !jobs.is_empty() {
+                    jobs.extend(&mut rest);
+                }
+            }
+            Ok(outputs)
         }));
         let done = done.map_err(|panic| NodeError::ApplicationPanicked { message: message(panic.as_ref()) })?;
-        let outputs = done.map_err(|why| NodeError::HostFault { why })?;
+        let outputs: Outputs = done.map_err(|why| NodeError::HostFault { why })?;
         self.backlog -= outputs.len();
-        if began.elapsed() > HERE_TIME_MAX {
+        if began.elapsed() > HERE_TIME_MAX || !jobs.is_empty() {
             self.wanted_bursts = (2 * self.wanted_bursts).min(HERE_AFTER_BURSTS_MAX);
             self.send_away();
         }
@@ -323,7 +348,10 @@ fn carry_out_all(
     let mut outputs = Outputs::new();
     let mut since = Instant::now();
     for job in jobs {
-        outputs.push(machine.carry_out(job)?);
+        match machine.carry_out(job, None)? {
+            Carried::Out(output) => outputs.push(output),
+            Carried::Later(_) => unreachable!("nothing is bounded here"),
+        }
         if since.elapsed() >= APPLICATION_OUTPUT_WAIT_MAX {
             let _ = done.send(Done::Outputs(mem::take(&mut outputs)));
             since = Instant::now();
@@ -337,23 +365,33 @@ where
     O: Objects + Send,
     F: Fn() -> Result<O, String> + Send,
 {
-    fn carry_out(&mut self, job: Job) -> Result<Output, String> {
+    fn carry_out(&mut self, job: Job, gas: Option<u64>) -> Result<Carried, String> {
         let application = &mut self.application;
-        Ok(match job {
-            Job::Apply { slot, batch, replies } => {
-                Output::Applied(application.apply(slot, &batch, replies).map_err(|fault| fault.to_string())?)
-            }
-            Job::Query(query) => Output::Respond {
-                client: query.client,
-                response: application.query(query).map_err(|fault| fault.to_string())?,
+        application.hurry(gas);
+        Ok(Carried::Out(match job {
+            Job::Apply { slot, ref batch, replies } => match application.apply(slot, batch, replies) {
+                Ok(applied) => Output::Applied(applied),
+                Err(HostFault::Later) => return Ok(Carried::Later(job)),
+                Err(fault) => return Err(fault.to_string()),
+            },
+            Job::Query(query) => match application.query(&query) {
+                Ok(response) => Output::Respond { client: query.client, response },
+                Err(HostFault::Later) => return Ok(Carried::Later(Job::Query(query))),
+                Err(fault) => return Err(fault.to_string()),
             },
             Job::Ask(Question { client, request, ask }) => {
                 let response = application.ask(request, &ask).map_err(|fault| fault.to_string())?;
                 Output::Respond { client, response }
             }
             Job::Snapshot(checkpoint) => {
-                let body = application.snapshot().map_err(|fault| fault.to_string())?.into();
-                Output::Snapshot { checkpoint, body }
+                let began = Instant::now();
+                let state = application.freeze().map_err(|fault| fault.to_string())?;
+                tracing::debug!(
+                    "calls waited {} us for the snapshot of {}",
+                    began.elapsed().as_micros(),
+                    checkpoint.slot
+                );
+                Output::Snapshot { checkpoint, state }
             }
             Job::Restore { slot, body } => {
                 let restored = Application::restore(application.cluster(), (self.objects)()?, &body);
@@ -361,7 +399,7 @@ where
                     restored.map_err(|error| format!("the snapshot of slot {slot} can't be taken over: {error}"))?;
                 Output::Restored { slot, version: self.application.version() }
             }
-        })
+        }))
     }
 }
 
@@ -414,25 +452,30 @@ mod tests {
     /// A machine that takes long for some slots and says on which thread each was done.
     struct Slow {
         slots: Vec<u64>,
+        /// Slots for which there is never enough gas.
+        long: Vec<u64>,
         threads: std::sync::mpsc::Sender<bool>,
     }
 
     impl Carry for Slow {
-        fn carry_out(&mut self, job: Job) -> Result<Output, String> {
+        fn carry_out(&mut self, job: Job, gas: Option<u64>) -> Result<Carried, String> {
             let Job::Apply { slot, .. } = job else { return Err("only slots here".into()) };
+            if gas.is_some() && self.long.contains(&slot.0) {
+                return Ok(Carried::Later(job));
+            }
             if self.slots.contains(&slot.0) {
                 thread::sleep(2 * HERE_TIME_MAX);
             }
             let there = thread::current().name() == Some("concoord-apply");
             self.threads.send(!there).expect("the test listens");
-            Ok(Output::Applied(Applied {
+            Ok(Carried::Out(Output::Applied(Applied {
                 slot,
                 stamp: Timestamp(0),
                 replies: Vec::new(),
                 notices: Vec::new(),
                 check: None,
                 version: ClusterVersion::FIRST,
-            }))
+            })))
         }
     }
 
@@ -457,7 +500,8 @@ mod tests {
         let (first, wanted) = (1, HERE_AFTER_BURSTS as u64);
         // Some time after it came over.
         let slow = first + wanted + 10;
-        let mut applying = Applying::start_with(Box::new(Slow { slots: vec![slow], threads })).expect("a thread");
+        let mut applying =
+            Applying::start_with(Box::new(Slow { slots: vec![slow], long: vec![], threads })).expect("a thread");
 
         let here = done_here(&mut applying, &done, first..slow).await;
         assert_eq!(here, (first + wanted..slow).collect::<Vec<_>>(), "after {wanted} small bursts");
@@ -475,9 +519,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_needs_more_gas_than_there_is_here_is_done_there_with_all_behind_it() {
+        let (threads, done) = mpsc::channel();
+        let first = 1 + HERE_AFTER_BURSTS as u64;
+        let mut applying =
+            Applying::start_with(Box::new(Slow { slots: vec![], long: vec![first + 1], threads })).expect("a thread");
+        done_here(&mut applying, &done, 1..first).await;
+        for slot in first..first + 4 {
+            applying.gather(apply(slot, Vec::new()));
+        }
+        applying.hand_over();
+        let mut slots = Vec::new();
+        while applying.backlog > 0 {
+            for output in next(&mut applying).await.expect("all is well") {
+                let Output::Applied(applied) = output else { panic!("only slots here") };
+                slots.push((applied.slot.0 - first, done.recv().expect("it was done")));
+            }
+        }
+        assert_eq!(slots, [(0, true), (1, false), (2, false), (3, false)]);
+    }
+
+    #[tokio::test]
     async fn what_is_handed_over_while_it_comes_waits_and_keeps_its_order() {
         let (threads, _done) = mpsc::channel();
-        let mut applying = Applying::start_with(Box::new(Slow { slots: vec![], threads })).expect("a thread");
+        let mut applying =
+            Applying::start_with(Box::new(Slow { slots: vec![], long: vec![], threads })).expect("a thread");
         applying.small_bursts = HERE_AFTER_BURSTS;
         let mut slots = Vec::new();
         for slot in 1..=20 {

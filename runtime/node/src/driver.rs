@@ -269,8 +269,13 @@ impl Driver {
             }
             Output::Respond { client: OWN, response } => self.progress.on_answer(&response)?,
             Output::Respond { client, response } => self.clients.respond(client, &response),
-            Output::Snapshot { checkpoint, body } => self.store.save_snapshot(checkpoint, body),
-            Output::Restored { slot, version } => self.step(now, Input::Restored { slot, version }),
+            Output::Snapshot { checkpoint, state } => {
+                self.store.saver().save(checkpoint, Box::new(|| state.encode()));
+            }
+            Output::Restored { slot, version } => {
+                tracing::info!("the state of the snapshot of slot {slot} is in place");
+                self.step(now, Input::Restored { slot, version });
+            }
         }
         Ok(())
     }
@@ -304,7 +309,7 @@ impl Driver {
             }
             LogEvent::Received { slot, have } => match self.work.incoming {
                 // More than the whole is left from another snapshot of the slot, and is refused.
-                Some((incoming, total)) if incoming == slot && have >= total => self.store.complete(slot),
+                Some((incoming, total)) if incoming == slot && have >= total => self.store.saver().complete(slot),
                 Some((incoming, _)) if incoming == slot => {
                     self.step(now, Input::SnapshotKept { slot, bytes: have });
                 }
@@ -331,7 +336,7 @@ impl Driver {
     fn keep_chunk(&mut self, slot: Slot, total: u64, offset: u64, checksum: u32, data: Bytes) {
         self.work.incoming = Some((slot, total));
         let data = if crc32c::crc32c(&data) == checksum { data } else { Bytes::new() };
-        self.store.receive(slot, offset, data);
+        self.store.saver().receive(slot, offset, data);
     }
 
     fn step(&mut self, now: Time, input: Input) {
@@ -380,17 +385,19 @@ impl Driver {
                 self.applying.gather(Job::Restore { slot, body });
             }
             Effect::Truncate { upto } => self.store.truncate(upto),
-            Effect::OfferSnapshot { to } => self.pieces.offer(self.store.snapshots(), to),
-            Effect::SendChunk { to, slot, offset } => self.pieces.send(self.store.snapshots(), to, slot, offset),
+            Effect::OfferSnapshot { to } => self.pieces.offer(self.store.saver().snapshots(), to),
+            Effect::SendChunk { to, slot, offset } => {
+                self.pieces.send(self.store.saver().snapshots(), to, slot, offset)
+            }
             Effect::BeginSnapshot { slot, total } => {
                 self.work.incoming = Some((slot, total));
-                self.store.receive(slot, 0, Bytes::new());
+                self.store.saver().receive(slot, 0, Bytes::new());
             }
             Effect::KeepChunk { slot, total, offset, checksum, data } => {
                 self.keep_chunk(slot, total, offset, checksum, data);
             }
             Effect::Backup { client, request, slot, offset } => {
-                self.pieces.back_up(self.store.snapshots(), client, request, slot, offset);
+                self.pieces.back_up(self.store.saver().snapshots(), client, request, slot, offset);
             }
             Effect::Reply { client: OWN, response } => {
                 if let Err(error) = self.progress.on_answer(&response) {
@@ -410,7 +417,7 @@ impl Driver {
                     let _ = waiting.send(reply);
                 }
             }
-            Effect::DropSnapshots { after, before } => self.store.drop_snapshots(after, before),
+            Effect::DropSnapshots { after, before } => self.store.saver().remove_between(after, before),
             Effect::Quarantine(Some(divergence)) => tracing::warn!(
                 "what is applied here differs from what a majority has applied: {divergence}; this replica neither leads nor serves until it has fetched their state"
             ),

@@ -15,9 +15,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::disk::{Directory, RealDirectory};
 use crate::error::NodeError;
 use crate::log::names::NATIVE_CODE;
-use crate::log::{Identity, Log, LogEvent, LogOptions, LogWriter, OpenError, Recovered};
+use crate::log::{Identity, Log, LogEvent, LogOptions, OpenError, Recovered};
 use crate::options::{Options, Storage};
-use crate::snapshots::Snapshots;
 use crate::store::Store;
 
 /// Where a replica is going to keep its data.
@@ -111,7 +110,7 @@ impl Home {
             Home::Empty(directory) => {
                 let identity = Identity { cluster, node, tag: rand::random() };
                 let log = Log::create(Arc::clone(&directory), identity, &base, &body, LogOptions::default())?;
-                start_writer(log, directory)?
+                Store::on_disk(log, directory)?
             }
             Home::Lived(_) => unreachable!("who lived here is not somebody new"),
         };
@@ -158,7 +157,7 @@ impl Life {
             base.slot,
             past.replayed.len()
         );
-        let (store, events) = start_writer(log, directory)?;
+        let (store, events) = Store::on_disk(log, directory)?;
         let damage = damage.iter().find(|damage| damage.unknown.is_some()).map(ToString::to_string);
         let lived = Lived { path, node: identity.node, promised: promised.view, damage };
         Ok(Furnished { store, events, application, base, past, lived: Some(lived) })
@@ -214,12 +213,6 @@ fn open_log(path: &Path) -> Result<Opened, NodeError> {
         Err(OpenError::Empty { .. }) => Ok((directory, None)),
         Err(error) => Err(error.into()),
     }
-}
-
-fn start_writer(log: Log, directory: Arc<dyn Directory>) -> Result<(Store, UnboundedReceiver<LogEvent>), NodeError> {
-    let (writer, events) = LogWriter::start(log, Snapshots::new(directory))
-        .map_err(|error| NodeError::HostFault { why: format!("the log's threads can't start: {error}") })?;
-    Ok((Store::Disk(writer), events))
 }
 
 /// Keeps the native code that a replica's compiler makes.

@@ -25,6 +25,9 @@ pub(crate) const HERE_BYTES_MAX: usize = 1024;
 pub(crate) const HERE_AFTER_BURSTS: usize = 32;
 /// What [`HERE_AFTER_BURSTS`] grows to, doubled each time that a burst took longer than [`HERE_TIME_MAX`].
 pub(crate) const HERE_AFTER_BURSTS_MAX: usize = 1 << 16;
+/// Gas of an input on the driver's thread, about 0.1 ms: with as many as fit into a burst, that stays far below the time
+/// between two heartbeats.
+pub(crate) const HERE_GAS_MAX: u64 = 200_000;
 /// How long a burst may take on the driver's thread: a small part of the time between two heartbeats.
 pub(crate) const HERE_TIME_MAX: Duration = Duration::from_millis(2);
 /// Stack of a thread that objects run on.

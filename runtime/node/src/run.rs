@@ -37,7 +37,6 @@ use crate::options::{ObjectSource, Options, Storage};
 use crate::pieces::Pieces;
 use crate::plugin::{self, RunningPlugin, ViewPlugin};
 use crate::progress::Progress;
-use crate::store::Store;
 use crate::trials::Trials;
 
 /// Runs a replica until `stop` is done, and hands leadership over before it ends.
@@ -202,11 +201,9 @@ async fn serve(
     trace(&driver.plugins);
     let (outboxes, store) = driver.into_parts();
     say_last_words(outboxes).await;
-    if let Store::Disk(writer) = store {
-        let closed = writer.close();
-        if ended.is_ok() {
-            closed?;
-        }
+    let closed = store.close();
+    if ended.is_ok() {
+        closed?;
     }
     ended
 }

@@ -1,9 +1,9 @@
 //! Where a replica's log and snapshots are kept, and what waits until they are kept safely.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use concoord_consensus::io::LogPosition;
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::peer::Message;
@@ -11,16 +11,23 @@ use concoord_wire::record::Record;
 use concoord_wire::{NodeId, Slot};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::disk::MemoryDirectory;
-use crate::log::{LogEvent, LogWriter};
-use crate::snapshots::{Incoming, SnapshotError, Snapshots, report_not_dropped};
+use crate::disk::{Directory, MemoryDirectory};
+use crate::error::NodeError;
+use crate::log::{Log, LogError, LogEvent, LogWriter};
+use crate::snapshots::{Saver, Snapshots};
 
 /// A replica's log and snapshots, on disk or in memory. What comes of each request is a [`LogEvent`].
 ///
 /// Records are appended in the order of their positions, without gaps. A record counts as durable only when
 /// [`LogEvent::Durable`] said so.
 #[derive(Debug)]
-pub(crate) enum Store {
+pub(crate) struct Store {
+    records: Records,
+    saver: Saver,
+}
+
+#[derive(Debug)]
+enum Records {
     /// Threads of their own write.
     Disk(LogWriter),
     /// Nothing survives the process.
@@ -28,26 +35,41 @@ pub(crate) enum Store {
 }
 
 impl Store {
+    /// On disk: goes on with this log in this directory, which has the snapshots too.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn on_disk(
+        log: Log,
+        directory: Arc<dyn Directory>,
+    ) -> Result<(Store, UnboundedReceiver<LogEvent>), NodeError> {
+        let (events, receiver) = unbounded_channel();
+        let saver = Saver::start(Snapshots::new(directory), events.clone()).map_err(no_thread)?;
+        let records = Records::Disk(LogWriter::start(log, events).map_err(no_thread)?);
+        Ok((Store { records, saver }, receiver))
+    }
+
     /// In memory, with the snapshot that the replica starts from.
     ///
     /// # Errors
-    /// As [`Snapshots::save`].
+    /// When the system gives no thread, and as [`Snapshots::save`].
     pub(crate) fn in_memory(
         checkpoint: &Checkpoint,
         body: &[u8],
-    ) -> Result<(Store, UnboundedReceiver<LogEvent>), SnapshotError> {
+    ) -> Result<(Store, UnboundedReceiver<LogEvent>), NodeError> {
         let snapshots = Snapshots::new(Arc::new(MemoryDirectory::new()));
         snapshots.save(checkpoint, body)?;
         let (events, receiver) = unbounded_channel();
-        let memory = Memory { last: LogPosition(0), told: LogPosition(0), snapshots, incoming: None, events };
-        Ok((Store::Memory(memory), receiver))
+        let saver = Saver::start(snapshots, events.clone()).map_err(no_thread)?;
+        let records = Records::Memory(Memory { last: LogPosition(0), told: LogPosition(0), events });
+        Ok((Store { records, saver }, receiver))
     }
 
     /// Takes a record, which goes on its way with the next [`Store::commit`].
     pub(crate) fn append(&mut self, position: LogPosition, record: Record) {
-        match self {
-            Store::Disk(writer) => writer.append(position, record),
-            Store::Memory(memory) => {
+        match &mut self.records {
+            Records::Disk(writer) => writer.append(position, record),
+            Records::Memory(memory) => {
                 assert_eq!(position.0, memory.last.0 + 1, "records are numbered without gaps");
                 memory.last = position;
             }
@@ -56,120 +78,56 @@ impl Store {
 
     /// Hands over what was taken. [`LogEvent::Durable`] follows.
     pub(crate) fn commit(&mut self) {
-        match self {
-            Store::Disk(writer) => writer.commit(),
-            Store::Memory(memory) if memory.told < memory.last => {
-                memory.told = memory.last;
-                memory.tell(LogEvent::Durable(memory.last));
-            }
-            Store::Memory(_) => {}
+        match &mut self.records {
+            Records::Disk(writer) => writer.commit(),
+            Records::Memory(memory) => memory.commit(),
         }
     }
 
     /// Records of slots up to here are not needed any more.
     pub(crate) fn truncate(&self, upto: Slot) {
-        if let Store::Disk(writer) = self {
+        if let Records::Disk(writer) = &self.records {
             writer.truncate(upto);
         }
     }
 
-    /// [`LogEvent::Saved`] or [`LogEvent::NotSaved`] follows.
-    pub(crate) fn save_snapshot(&mut self, checkpoint: Checkpoint, body: Bytes) {
-        match self {
-            Store::Disk(writer) => writer.save_snapshot(checkpoint, body),
-            Store::Memory(memory) => {
-                let event = match memory.snapshots.save(&checkpoint, &body) {
-                    Ok(file) => LogEvent::Saved(file),
-                    Err(error) => LogEvent::NotSaved { slot: checkpoint.slot, error },
-                };
-                memory.tell(event);
-            }
-        }
+    /// The snapshots.
+    pub(crate) fn saver(&self) -> &Saver {
+        &self.saver
     }
 
-    /// Removes the snapshots of slots above `after` and below `before`.
-    pub(crate) fn drop_snapshots(&self, after: Slot, before: Slot) {
-        match self {
-            Store::Disk(writer) => writer.drop_snapshots(after, before),
-            Store::Memory(memory) => report_not_dropped(memory.snapshots.remove_between(after, before)),
+    /// Ends, when all is written that it was given.
+    ///
+    /// # Errors
+    /// As [`LogWriter::close`].
+    pub(crate) fn close(self) -> Result<(), LogError> {
+        drop(self.saver);
+        match self.records {
+            Records::Disk(writer) => writer.close(),
+            Records::Memory(_) => Ok(()),
         }
     }
+}
 
-    /// Takes a part of a peer's snapshot. [`LogEvent::Received`] or [`LogEvent::NotReceived`] follows.
-    pub(crate) fn receive(&mut self, slot: Slot, offset: u64, bytes: Bytes) {
-        match self {
-            Store::Disk(writer) => writer.receive(slot, offset, bytes),
-            Store::Memory(memory) => {
-                let event = match memory.receive(slot, offset, &bytes) {
-                    Ok(have) => LogEvent::Received { slot, have },
-                    Err(error) => LogEvent::NotReceived { slot, error },
-                };
-                memory.tell(event);
-            }
-        }
-    }
-
-    /// All parts are there. [`LogEvent::Installed`] or [`LogEvent::NotReceived`] follows.
-    pub(crate) fn complete(&mut self, slot: Slot) {
-        match self {
-            Store::Disk(writer) => writer.complete(slot),
-            Store::Memory(memory) => {
-                let event = match memory.complete(slot) {
-                    Ok(loaded) => LogEvent::Installed(loaded),
-                    Err(error) => LogEvent::NotReceived { slot, error },
-                };
-                memory.tell(event);
-            }
-        }
-    }
-
-    /// The snapshots, for reading them.
-    pub(crate) fn snapshots(&self) -> &Snapshots {
-        match self {
-            Store::Disk(writer) => writer.snapshots(),
-            Store::Memory(memory) => &memory.snapshots,
-        }
-    }
+fn no_thread(error: io::Error) -> NodeError {
+    NodeError::HostFault { why: format!("the log's threads can't start: {error}") }
 }
 
 /// Counts records and forgets them, so a replica that stops is a lost identity. Its members join as volatile ones.
 #[derive(Debug)]
-pub(crate) struct Memory {
+struct Memory {
     last: LogPosition,
     told: LogPosition,
-    snapshots: Snapshots,
-    incoming: Option<Incoming>,
     events: UnboundedSender<LogEvent>,
 }
 
 impl Memory {
-    fn tell(&self, event: LogEvent) {
-        // Without a driver there is nobody to tell.
-        let _ = self.events.send(event);
-    }
-
-    fn incoming(&mut self, slot: Slot) -> Result<&mut Incoming, SnapshotError> {
-        let incoming = match self.incoming.take().filter(|incoming| incoming.slot() == slot) {
-            Some(incoming) => incoming,
-            None => self.snapshots.incoming(slot)?,
-        };
-        Ok(self.incoming.insert(incoming))
-    }
-
-    fn receive(&mut self, slot: Slot, offset: u64, bytes: &[u8]) -> Result<u64, SnapshotError> {
-        let incoming = self.incoming(slot)?;
-        match incoming.append(offset, bytes) {
-            Ok(()) | Err(SnapshotError::OutOfOrder { .. }) => Ok(incoming.received()),
-            Err(error) => Err(error),
+    fn commit(&mut self) {
+        if self.told < self.last {
+            self.told = self.last;
+            // Without a driver there is nobody to tell.
+            let _ = self.events.send(LogEvent::Durable(self.last));
         }
-    }
-
-    fn complete(&mut self, slot: Slot) -> Result<crate::snapshots::LoadedSnapshot, SnapshotError> {
-        self.incoming(slot)?;
-        if let Some(incoming) = self.incoming.take() {
-            incoming.complete()?;
-        }
-        self.snapshots.load(slot)
     }
 }
 
@@ -250,21 +208,21 @@ mod tests {
 
     #[test]
     fn a_snapshot_in_memory_passes_from_one_store_to_another_in_parts() {
-        let (mut from, mut said) = memory();
+        let (from, mut said) = memory();
         let checkpoint = Checkpoint { slot: Slot(7), ..Checkpoint::genesis(ClusterId(1), View::first([])) };
-        from.save_snapshot(checkpoint.clone(), Bytes::from(vec![7; 1000]));
-        let Ok(LogEvent::Saved(file)) = said.try_recv() else { panic!("it is saved") };
-        let (mut to, mut heard) = memory();
+        from.saver().save(checkpoint.clone(), Box::new(|| vec![7; 1000]));
+        let Some(LogEvent::Saved(file)) = said.blocking_recv() else { panic!("it is saved") };
+        let (to, mut heard) = memory();
         let mut have = 0;
         while have < file.bytes {
-            let part = from.snapshots().read_raw(Slot(7), have, 300).expect("it is there");
-            to.receive(Slot(7), have, part.into());
-            let Ok(LogEvent::Received { have: now, .. }) = heard.try_recv() else { panic!("a part is taken") };
+            let part = from.saver().snapshots().read_raw(Slot(7), have, 300).expect("it is there");
+            to.saver().receive(Slot(7), have, part.into());
+            let Some(LogEvent::Received { have: now, .. }) = heard.blocking_recv() else { panic!("a part is taken") };
             assert!(now > have);
             have = now;
         }
-        to.complete(Slot(7));
-        let Ok(LogEvent::Installed(loaded)) = heard.try_recv() else { panic!("it is whole") };
+        to.saver().complete(Slot(7));
+        let Some(LogEvent::Installed(loaded)) = heard.blocking_recv() else { panic!("it is whole") };
         assert_eq!((loaded.checkpoint, loaded.body), (checkpoint, vec![7; 1000]));
     }
 

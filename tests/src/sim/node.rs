@@ -20,7 +20,7 @@ use concoord_node::log::{self, Identity, Log, LogError, LogOptions, OpenError};
 use concoord_node::snapshots::{Incoming, LoadedSnapshot, SnapshotError, Snapshots};
 
 use super::clock::Clock;
-use super::objects::Natives;
+use super::objects::{GAS_AT_FIRST, Natives};
 
 /// Small, so that logs roll often.
 const SEGMENT_BYTES: u64 = 64 << 10;
@@ -383,15 +383,33 @@ impl Process {
         Some(self.carry_out(work))
     }
 
+    /// Does something with little gas first, and with all of it where that is too little.
+    fn hurried<T>(
+        &mut self,
+        mut something: impl FnMut(&mut Application<Natives>) -> Result<T, HostFault>,
+    ) -> Result<T, HostFault> {
+        self.application.hurry(Some(GAS_AT_FIRST));
+        let done = something(&mut self.application);
+        self.application.hurry(None);
+        if done.as_ref().is_err_and(|fault| *fault == HostFault::Later) {
+            something(&mut self.application)
+        } else {
+            done
+        }
+    }
+
     fn carry_out(&mut self, work: Work) -> Result<Done, TooOld> {
         Ok(match work {
-            Work::Apply(slot, batch, replies) => match self.application.apply(slot, &batch, replies) {
-                Err(why @ HostFault::Version { .. }) => return Err(TooOld(why.to_string())),
-                applied => Done::Applied(applied.expect("a decided batch applies")),
-            },
+            Work::Apply(slot, batch, replies) => {
+                match self.hurried(|application| application.apply(slot, &batch, replies)) {
+                    Err(why @ HostFault::Version { .. }) => return Err(TooOld(why.to_string())),
+                    applied => Done::Applied(applied.expect("a decided batch applies")),
+                }
+            }
             Work::Query(query) => {
                 let client = query.client;
-                Done::Response(client, self.application.query(query).expect("every object runs here"))
+                let answered = self.hurried(|application| application.query(&query));
+                Done::Response(client, answered.expect("every object runs here"))
             }
             Work::Ask(Question { client, request, ask }) => {
                 Done::Response(client, self.application.ask(request, &ask).expect("every object runs here"))

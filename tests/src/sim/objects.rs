@@ -13,7 +13,7 @@ use concoord::Object;
 use concoord::wire::abi::{Invocation, ObjectLimits, Outcome, Trigger};
 use concoord::wire::interface::{Interface, Method};
 use concoord::wire::{ObjectId, codec};
-use concoord_consensus::objects::{Accept, Fault, Objects, Switches};
+use concoord_consensus::objects::{Accept, Fault, Frozen, Objects, Switches};
 use concoord_object_counter::Counter;
 
 pub use fragile::Fragile;
@@ -116,9 +116,29 @@ fn encoded(interface: &Interface) -> Bytes {
 #[derive(Debug, Default)]
 pub struct Natives {
     objects: BTreeMap<ObjectId, Native>,
+    /// See [`Objects::hurry`].
+    hurry: Option<u64>,
+}
+
+/// Gas that an input needs is drawn by its seed, below this.
+const GAS_MAX: u64 = 100;
+/// Gas with which each batch and query is tried first.
+pub(super) const GAS_AT_FIRST: u64 = 95;
+
+impl Natives {
+    fn has_time(&self, invocation: &Invocation<'_>) -> Result<(), Fault> {
+        match self.hurry {
+            Some(gas) if gas < invocation.seed % GAS_MAX => Err(Fault::Later),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Objects for Natives {
+    fn hurry(&mut self, gas: Option<u64>) {
+        self.hurry = gas;
+    }
+
     fn load(&mut self, object: ObjectId, module: &[u8], _: ObjectLimits) -> Result<Bytes, Fault> {
         let (native, interface) = Native::load(module)?;
         self.objects.insert(object, native);
@@ -132,6 +152,7 @@ impl Objects for Natives {
         arguments: &[u8],
         accept: Accept,
     ) -> Result<Outcome, Fault> {
+        self.has_time(invocation)?;
         let native = self.object(object)?;
         if invocation.trigger == Trigger::Init {
             return Ok(Outcome::default());
@@ -149,6 +170,7 @@ impl Objects for Natives {
     }
 
     fn query(&mut self, object: ObjectId, invocation: &Invocation<'_>, arguments: &[u8]) -> Result<Outcome, Fault> {
+        self.has_time(invocation)?;
         Ok(self.object(object)?.dispatch(invocation, arguments))
     }
 
@@ -172,8 +194,8 @@ impl Objects for Natives {
         self.objects.remove(&object);
     }
 
-    fn snapshot(&mut self, object: ObjectId) -> Result<Vec<u8>, Fault> {
-        Ok(self.object(object)?.export())
+    fn freeze(&mut self, object: ObjectId) -> Result<Box<dyn Frozen>, Fault> {
+        Ok(Box::new(self.object(object)?.export()))
     }
 
     fn restore(&mut self, object: ObjectId, module: &[u8], _: ObjectLimits, state: &[u8]) -> Result<Bytes, Fault> {

@@ -55,7 +55,7 @@ use crate::mutated;
 use crate::objects::{Fault, Objects};
 
 pub use self::registry::module_hash;
-pub use self::snapshot::RestoreError;
+pub use self::snapshot::{RestoreError, Snapshot};
 
 const SECOND_US: u64 = 1_000_000;
 
@@ -76,6 +76,20 @@ pub struct Application<O> {
     version: ClusterVersion,
     /// The ways that this build knows.
     supports: Versions,
+    /// Whether nothing may take long.
+    hurried: bool,
+    /// The batch that is executed in part, because something in it takes longer than it might.
+    begun: Option<Begun>,
+}
+
+/// How far a batch is executed.
+#[derive(Debug)]
+struct Begun {
+    /// Of its commands, the first that is not executed.
+    next: u32,
+    /// Ends of sessions that objects were told of, behind all commands.
+    told: usize,
+    applied: Applied,
 }
 
 /// Why this replica can't go on applying, while others may. The application is of no use after one: the replica stops
@@ -102,6 +116,10 @@ pub enum HostFault {
         /// What this build applies.
         supports: Versions,
     },
+    /// Something takes longer than [`Application::hurry`] lets it. The application is as it was before that, and goes on
+    /// when it is asked for the same again.
+    #[error("it takes longer than it may for now")]
+    Later,
     /// This host can't run an object.
     #[error("this host can't run {object} after slot {applied}: {why}")]
     Object {
@@ -129,23 +147,50 @@ impl<O: Objects> Application<O> {
             replies: 0,
             version: ClusterVersion::FIRST,
             supports: Versions::OF_BUILD,
+            hurried: false,
+            begun: None,
         }
+    }
+
+    /// Lets nothing take long until it is asked again: no input more than this much gas, and no change of an object. `None`
+    /// lets all take the time that it needs. What takes longer ends with [`HostFault::Later`].
+    pub fn hurry(&mut self, gas: Option<u64>) {
+        self.hurried = gas.is_some();
+        self.objects.hurry(gas);
     }
 
     /// Executes a decided batch. With `replies`, the result says what each of its commands came to.
     ///
     /// # Errors
-    /// [`HostFault`]; the batch may be executed in part, and the application must not be used any more.
+    /// [`HostFault`]; the batch may be executed in part, and the application must not be used any more. But for
+    /// [`HostFault::Later`]: then the same batch must be next, and is gone on with.
     ///
     /// # Panics
     /// When `slot` is not above every slot before it.
     pub fn apply(&mut self, slot: Slot, batch: &[u8], replies: bool) -> Result<Applied, HostFault> {
         assert!(slot > self.applied, "slot {slot} after slot {}", self.applied);
         let batch: BatchRef<'_> = codec::from_bytes(batch).map_err(|why| HostFault::Batch { slot, why })?;
+        let mut begun = match self.begun.take() {
+            Some(begun) => begun,
+            None => self.begin(slot, &batch, replies)?,
+        };
+        assert_eq!(begun.applied.slot, slot, "a batch that is begun is gone on with");
+        match self.go_on(&mut begun, &batch, replies) {
+            Ok(()) => Ok(begun.applied),
+            Err(fault) => {
+                if fault == HostFault::Later {
+                    self.begun = Some(begun);
+                }
+                Err(fault)
+            }
+        }
+    }
+
+    fn begin(&mut self, slot: Slot, batch: &BatchRef<'_>, replies: bool) -> Result<Begun, HostFault> {
         self.admit_version(slot, batch.commands.first())?;
         self.advance_time(batch.stamp);
         let room = if replies { batch.commands.len() } else { 0 };
-        let mut applied = Applied {
+        let applied = Applied {
             slot,
             stamp: self.now,
             replies: Vec::with_capacity(room),
@@ -153,26 +198,44 @@ impl<O: Objects> Application<O> {
             check: None,
             version: self.version,
         };
-        for (index, command) in (0..).zip(&batch.commands) {
+        Ok(Begun { next: 0, told: 0, applied })
+    }
+
+    /// Executes what is not executed of a batch.
+    fn go_on(&mut self, begun: &mut Begun, batch: &BatchRef<'_>, replies: bool) -> Result<(), HostFault> {
+        let Begun { next, told, applied } = begun;
+        let slot = applied.slot;
+        while let Some(command) = batch.commands.get(*next as usize) {
             self.admit_version(slot, Some(command))?;
-            let completed = self.execute(SessionId { slot, index }, command, replies, &mut applied.notices)?;
+            let at = SessionId { slot, index: *next };
+            let completed = self.at_a_position(|this| this.execute(at, command, replies, &mut applied.notices))?;
             applied.replies.extend(completed);
+            *next += 1;
         }
-        self.tell_ended(batch.commands.len(), &mut applied.notices)?;
+        self.tell_ended(batch.commands.len(), told, &mut applied.notices)?;
         applied.check = checks::is_due(self.applied, slot).then(|| self.check(slot));
         self.applied = slot;
         applied.version = self.version;
-        Ok(applied)
+        Ok(())
+    }
+
+    /// Does something that takes the next position, or else leaves that to what comes next.
+    fn at_a_position<T>(
+        &mut self,
+        something: impl FnOnce(&mut Application<O>) -> Result<T, HostFault>,
+    ) -> Result<T, HostFault> {
+        let position = self.position;
+        something(self).inspect_err(|_| self.position = position)
     }
 
     /// Runs a query on the state as it is; nothing changes.
     ///
     /// # Errors
-    /// [`HostFault::Object`] when this host can't run the object.
-    pub fn query(&mut self, query: Query) -> Result<Response, HostFault> {
+    /// [`HostFault::Object`] when this host can't run the object, and [`HostFault::Later`].
+    pub fn query(&mut self, query: &Query) -> Result<Response, HostFault> {
         let Query { request, object, method, arguments, .. } = query;
-        let result = self.run_query(object, &method, &arguments)?;
-        Ok(Response::Queried { request, result })
+        let result = self.run_query(*object, method, arguments)?;
+        Ok(Response::Queried { request: *request, result })
     }
 
     /// Answers a question; nothing changes.
@@ -268,6 +331,7 @@ impl<O: Objects> Application<O> {
                 let result = self.call_once(call, floor, object, method, arguments, reply)?;
                 Ok(result.map(|result| Completed::Call { call, result }))
             }
+            CommandRef::Operate { .. } if self.hurried => Err(HostFault::Later),
             CommandRef::Operate { nonce, ref action } => {
                 let result = self.operate_once(at.slot, nonce, action, notices)?;
                 checks::note(&mut self.replies, &result);
@@ -378,5 +442,6 @@ fn faulted(object: &str, method: &str, applied: Slot, fault: Fault) -> Result<Ca
         Fault::Limit(reached) => Ok(CallError::LimitReached { object, method, reached }),
         Fault::Misbehaved(why) | Fault::Refused(why) => Ok(CallError::Misbehaved { object, method, why }),
         Fault::Host(why) => Err(HostFault::Object { object, applied, why }),
+        Fault::Later => Err(HostFault::Later),
     }
 }

@@ -45,6 +45,8 @@ impl Hindrance {
     fn of(what: &str, fault: Fault) -> Hindrance {
         let mut why = match fault {
             Fault::Host(why) => return Hindrance::Host(why),
+            // Operations are not hurried.
+            Fault::Later => return Hindrance::Host(fault.to_string()),
             Fault::Refused(why) => why,
             Fault::Misbehaved(why) => format!("{what} broke the object ABI: {why}"),
             Fault::Trapped(why) => format!("{what} trapped: {why}"),
@@ -250,13 +252,21 @@ impl<O: Objects> Application<O> {
     }
 
     /// Tells objects of sessions that ended: one for each of the slot's `commands`, and [`SESSION_ENDS_TOLD_MAX`].
-    pub(super) fn tell_ended(&mut self, commands: usize, notices: &mut Vec<Notice>) -> Result<(), HostFault> {
-        for _ in 0..commands + SESSION_ENDS_TOLD_MAX {
-            let Some((object, session)) = self.sessions.next_ended() else { break };
+    /// `told` counts them.
+    pub(super) fn tell_ended(
+        &mut self,
+        commands: usize,
+        told: &mut usize,
+        notices: &mut Vec<Notice>,
+    ) -> Result<(), HostFault> {
+        while *told < commands + SESSION_ENDS_TOLD_MAX
+            && let Some((object, session)) = self.sessions.first_ended()
+        {
             let trigger = Trigger::SessionClosed { session };
-            if !self.tell(object, session, trigger, notices)?
-                && let Some(object) = self.registry.object_mut(object)
-            {
+            let ran = self.at_a_position(|this| this.tell(object, session, trigger, notices))?;
+            self.sessions.forget_ended();
+            *told += 1;
+            if !ran && let Some(object) = self.registry.object_mut(object) {
                 object.history.untold.push(session);
             }
         }
@@ -281,8 +291,12 @@ impl<O: Objects> Application<O> {
             Err(fault) => fault,
         };
         let object = self.registry.object_mut(id).expect("it ran");
-        if let Fault::Host(why) = fault {
-            return Err(HostFault::Object { object: object.name.clone(), applied: self.applied, why });
+        match fault {
+            Fault::Host(why) => {
+                return Err(HostFault::Object { object: object.name.clone(), applied: self.applied, why });
+            }
+            Fault::Later => return Err(HostFault::Later),
+            _ => {}
         }
         let why = object.suspend(format!("told of {}, it {}", what(&trigger), did(&fault)));
         notices.push(Notice::Suspended { object: object.name.clone(), why });

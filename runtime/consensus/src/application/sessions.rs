@@ -107,8 +107,13 @@ impl Sessions {
     }
 
     /// The next object that is to be told of the end of a session.
-    pub(super) fn next_ended(&mut self) -> Option<(ObjectId, SessionId)> {
-        self.ended.pop_front()
+    pub(super) fn first_ended(&self) -> Option<(ObjectId, SessionId)> {
+        self.ended.front().copied()
+    }
+
+    /// It was told.
+    pub(super) fn forget_ended(&mut self) {
+        self.ended.pop_front();
     }
 
     /// An object is to be told of these ends after all.

@@ -5,7 +5,7 @@
 //! 1. cluster, position, decided time, applied slot, what stands for all replies, cluster version;
 //! 2. the open sessions with the replies that they did not acknowledge;
 //! 3. the last object id, the failed loads, each distinct module once, the objects with the number of their module;
-//! 4. the state of each object, in the order of their ids, as [`Objects::snapshot`] gave it;
+//! 4. the state of each object, in the order of their ids, as [`Objects::snapshot`] gives it;
 //! 5. the hash of the state, [`Application::state_hash`].
 //!
 //! Whatever follows from these is built anew and not written, so there is nothing that could contradict them. The hash at
@@ -24,10 +24,13 @@ use super::registry::{Described, Entry, Object, Registry};
 use super::sessions::Sessions;
 use super::{Application, HostFault};
 use crate::mutated;
-use crate::objects::{Fault, Objects};
+use crate::objects::{Fault, Frozen, Objects};
 
 /// The version of snapshots that this build writes and reads.
 const VERSION: u8 = 2;
+
+/// Bytes that a length or a hash takes at most.
+const LENGTH_BYTES_MAX: usize = 10;
 
 /// Why a snapshot was not restored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,12 +105,47 @@ pub enum RestoreError {
 /// What a snapshot begins with.
 type Head = (ClusterId, Position, Timestamp, Slot, u64, ClusterVersion);
 
+/// The applied state at one time, which can be encoded later and on any thread.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// All but the objects' states and the hash.
+    head: Writer,
+    objects: Vec<Box<dyn Frozen>>,
+    hash: u64,
+}
+
+impl Snapshot {
+    /// The bytes for [`Application::restore`]. The same on replicas that agree.
+    #[must_use]
+    pub fn encode(self) -> Vec<u8> {
+        let Snapshot { head: mut to, objects, hash } = self;
+        let room: usize = objects.iter().map(|state| LENGTH_BYTES_MAX + state.bytes()).sum();
+        to.0.reserve_exact(room + LENGTH_BYTES_MAX);
+        for state in objects {
+            // As the postcard of a sequence of bytes.
+            to.put(&state.bytes());
+            state.write(&mut to.0);
+        }
+        to.put(&hash);
+        to.0
+    }
+}
+
 impl<O: Objects> Application<O> {
-    /// Everything that decided batches have come to, for [`Application::restore`]. The same bytes on replicas that agree.
+    /// Everything that decided batches have come to, as [`Snapshot::encode`] gives it.
+    ///
+    /// # Errors
+    /// As [`Application::freeze`].
+    pub fn snapshot(&mut self) -> Result<Vec<u8>, HostFault> {
+        self.freeze().map(Snapshot::encode)
+    }
+
+    /// Everything that decided batches have come to. Of the objects, what it costs follows what they changed since the
+    /// last time.
     ///
     /// # Errors
     /// [`HostFault::Object`] when this host can't read an object's state.
-    pub fn snapshot(&mut self) -> Result<Vec<u8>, HostFault> {
+    pub fn freeze(&mut self) -> Result<Snapshot, HostFault> {
         let hash = self.state_hash();
         let mut to = Writer(vec![VERSION]);
         let head: Head = (self.cluster, self.position, self.now, self.applied, self.replies, self.version);
@@ -115,16 +153,15 @@ impl<O: Objects> Application<O> {
         self.sessions.write(&mut to);
         self.operations.write(&mut to);
         self.registry.write(&mut to);
+        let mut objects = Vec::new();
         for id in self.registry.ids() {
-            let state = self.objects.snapshot(id).map_err(|fault| {
+            objects.push(self.objects.freeze(id).map_err(|fault| {
                 let object = self.registry.name(id).into();
                 let why = if let Fault::Host(why) = fault { why } else { fault.to_string() };
                 HostFault::Object { object, applied: self.applied, why }
-            })?;
-            to.put_bytes(&state);
+            })?);
         }
-        to.put(&hash);
-        Ok(to.0)
+        Ok(Snapshot { head: to, objects, hash })
     }
 
     /// The state that [`Application::snapshot`] gave, with the objects made anew in `objects`, which has none yet.
@@ -205,6 +242,8 @@ impl<O: Objects> Application<O> {
             replies,
             version,
             supports,
+            hurried: false,
+            begun: None,
         };
         if mutated!(PositionRestarts) {
             application.position = Position::default();
@@ -227,6 +266,7 @@ fn restore_object(
     let interface = match objects.restore(id, version.module.bytes(), version.limits, state) {
         Ok(interface) => interface,
         Err(Fault::Host(why)) => return Err(HostFault::Object { object: name, applied, why }.into()),
+        Err(Fault::Later) => return Err(HostFault::Later.into()),
         Err(fault @ Fault::Limit(_)) => return Err(refused(name, fault.to_string())),
         Err(Fault::Refused(why) | Fault::Trapped(why) | Fault::Misbehaved(why)) => return Err(refused(name, why)),
     };
@@ -237,18 +277,13 @@ fn restore_object(
 }
 
 /// Writes values one behind another.
+#[derive(Debug)]
 pub(super) struct Writer(Vec<u8>);
 
 impl Writer {
     pub(super) fn put<T: Serialize + ?Sized>(&mut self, value: &T) {
         let bytes = std::mem::take(&mut self.0);
         self.0 = postcard::to_extend(value, bytes).expect("a growing buffer takes all of our own types");
-    }
-
-    /// As the postcard of a sequence of bytes, all at once.
-    fn put_bytes(&mut self, bytes: &[u8]) {
-        self.put(&bytes.len());
-        self.0.extend_from_slice(bytes);
     }
 }
 

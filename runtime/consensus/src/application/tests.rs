@@ -15,7 +15,7 @@ use super::operations::OperationResult;
 use super::*;
 use crate::io::{ClientToken, Verb};
 use crate::limits::{LOAD_FAILURES_KEPT_MAX, REPLIES_KEPT_MAX, SESSION_TTL_MS};
-use crate::objects::{Accept, Switches};
+use crate::objects::{Accept, Frozen, Switches};
 
 mod agreement;
 mod operating;
@@ -28,7 +28,12 @@ const COUNTER: ObjectId = ObjectId(1);
 #[derive(Debug, Default)]
 struct Native {
     counters: BTreeMap<ObjectId, Counter>,
+    /// See [`Objects::hurry`].
+    hurry: Option<u64>,
 }
+
+/// Gas that an input needs is drawn by its seed, below this.
+const GAS_MAX: u64 = 100;
 
 #[derive(Clone, Debug, Default)]
 struct Counter {
@@ -79,7 +84,20 @@ impl Counter {
     }
 }
 
+impl Native {
+    fn has_time(&self, invocation: &Invocation<'_>) -> Result<(), Fault> {
+        match self.hurry {
+            Some(gas) if gas < invocation.seed % GAS_MAX => Err(Fault::Later),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Objects for Native {
+    fn hurry(&mut self, gas: Option<u64>) {
+        self.hurry = gas;
+    }
+
     fn load(&mut self, object: ObjectId, module: &[u8], _: ObjectLimits) -> Result<Bytes, Fault> {
         let interface = match module {
             b"refused" => return Err(Fault::Refused("has imports".into())),
@@ -117,6 +135,7 @@ impl Objects for Native {
         arguments: &[u8],
         accept: Accept,
     ) -> Result<Outcome, Fault> {
+        self.has_time(invocation)?;
         let counter = self.counters.get_mut(&object).unwrap();
         let mut changed = counter.clone();
         let outcome = changed.run(invocation, arguments)?;
@@ -126,6 +145,7 @@ impl Objects for Native {
     }
 
     fn query(&mut self, object: ObjectId, invocation: &Invocation<'_>, arguments: &[u8]) -> Result<Outcome, Fault> {
+        self.has_time(invocation)?;
         self.counters[&object].clone().run(invocation, arguments)
     }
 
@@ -133,9 +153,9 @@ impl Objects for Native {
         self.counters.remove(&object).unwrap();
     }
 
-    fn snapshot(&mut self, object: ObjectId) -> Result<Vec<u8>, Fault> {
+    fn freeze(&mut self, object: ObjectId) -> Result<Box<dyn Frozen>, Fault> {
         let counter = &self.counters[&object];
-        Ok(codec::to_bytes(&(counter.value, &counter.inputs)))
+        Ok(Box::new(codec::to_bytes(&(counter.value, &counter.inputs))))
     }
 
     fn restore(&mut self, object: ObjectId, module: &[u8], limits: ObjectLimits, state: &[u8]) -> Result<Bytes, Fault> {
@@ -251,7 +271,7 @@ impl Cluster {
     }
 
     fn query(&mut self, object: ObjectId, method: &str) -> CallResult {
-        match self.application.query(query(object, method)) {
+        match self.application.query(&query(object, method)) {
             Ok(Response::Queried { request: 3, result }) => result,
             other => panic!("not the query's reply: {other:?}"),
         }

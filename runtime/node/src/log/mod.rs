@@ -65,6 +65,7 @@ pub use identity::Identity;
 pub(crate) use open::read;
 pub use recovered::{Cut, Damage, DamageKind, Recovered, Replayed};
 pub use spares::{Spare, SpareMaker};
+pub(crate) use writer::PanicGuard;
 pub use writer::{LogEvent, LogWriter, Space};
 
 /// Bytes of a segment, if nothing else is said: rolling is rare, and what one segment may waste is little.

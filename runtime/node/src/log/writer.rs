@@ -3,9 +3,9 @@
 //! * `concoord-log` writes: everything that waits when it wakes goes into one frame and one sync, so groups grow while the
 //!   disk is busy.
 //! * `concoord-spares` makes segments ahead of need, and tries again every second while there is no room for one.
-//! * `concoord-snapshots` saves and receives snapshots, so that a big one never delays the log.
 //!
-//! What they have to say comes out of one channel, [`LogEvent`]s, in the order in which it happened. The requests on
+//! What they have to say goes into one channel, [`LogEvent`]s, in the order in which it happened; so does what the thread
+//! of [`Saver`](crate::snapshots::Saver) has to say. The requests on
 //! their way are bounded by what the replica lets be under way at a time: it waits for [`LogEvent::Durable`].
 
 use std::io;
@@ -13,16 +13,14 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use bytes::Bytes;
 use concoord_consensus::io::LogPosition;
 use concoord_wire::Slot;
-use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::record::Record;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Log, LogError, SPARES_WANTED, Spare, SpareMaker};
 use crate::limits::SPARE_RETRY_PAUSE;
-use crate::snapshots::{Incoming, LoadedSnapshot, SnapshotError, SnapshotFile, Snapshots, report_not_dropped};
+use crate::snapshots::{LoadedSnapshot, SnapshotError, SnapshotFile};
 
 /// What the threads tell the driver.
 #[derive(Debug)]
@@ -50,7 +48,7 @@ pub enum LogEvent {
     /// An incoming snapshot is complete, checked and durable.
     Installed(LoadedSnapshot),
     /// A part of an incoming snapshot could not be taken, or the whole is damaged. Asking for how much is there
-    /// ([`LogWriter::receive`] with no bytes) tells from where on to try again.
+    /// ([`Saver::receive`](crate::snapshots::Saver::receive) with no bytes) tells from where on to try again.
     NotReceived {
         /// Its slot.
         slot: Slot,
@@ -78,11 +76,8 @@ pub enum Space {
 pub struct LogWriter {
     gathered: Vec<(LogPosition, Record)>,
     requests: mpsc::Sender<Request>,
-    jobs: Option<mpsc::Sender<Job>>,
     writing: Option<JoinHandle<Result<(), LogError>>>,
-    /// The other threads.
-    helpers: Vec<JoinHandle<()>>,
-    snapshots: Snapshots,
+    sparing: Option<JoinHandle<()>>,
 }
 
 enum Request {
@@ -92,31 +87,16 @@ enum Request {
     Close,
 }
 
-enum Job {
-    Save { checkpoint: Checkpoint, body: Bytes },
-    Receive { slot: Slot, offset: u64, bytes: Bytes },
-    Complete { slot: Slot },
-    Drop { after: Slot, before: Slot },
-}
-
 impl LogWriter {
-    /// Starts the threads.
+    /// Starts the threads, which tell `events` what happens.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(log: Log, snapshots: Snapshots) -> io::Result<(LogWriter, UnboundedReceiver<LogEvent>)> {
-        let (events, receiver) = unbounded_channel();
+    pub fn start(log: Log, events: UnboundedSender<LogEvent>) -> io::Result<LogWriter> {
         let (requests, incoming) = mpsc::channel();
-        let (jobs, queue) = mpsc::channel();
         let (orders, ordered) = mpsc::channel();
         let spares = Spares { maker: log.spare_maker(), log: requests.clone(), events: events.clone() };
         let sparing = named("concoord-spares").spawn(move || spares.run(&ordered))?;
-        let store = snapshots.clone();
-        let told = events.clone();
-        let saving = named("concoord-snapshots").spawn(move || {
-            let guard = PanicGuard(told);
-            Saving { snapshots: store, incoming: None, events: &guard.0 }.run(&queue);
-        })?;
         let writing = named("concoord-log").spawn(move || {
             let guard = PanicGuard(events);
             let written = Writing { log, orders, ordered: 0, events: &guard.0 }.run(&incoming);
@@ -126,15 +106,8 @@ impl LogWriter {
                 LogError::Ended
             })
         })?;
-        let writer = LogWriter {
-            gathered: Vec::new(),
-            requests,
-            jobs: Some(jobs),
-            writing: Some(writing),
-            helpers: vec![saving, sparing],
-            snapshots,
-        };
-        Ok((writer, receiver))
+        let gathered = Vec::new();
+        Ok(LogWriter { gathered, requests, writing: Some(writing), sparing: Some(sparing) })
     }
 
     /// Takes a record, which goes on its way with the next [`LogWriter::commit`].
@@ -155,34 +128,6 @@ impl LogWriter {
         self.request(Request::Truncate(below));
     }
 
-    /// Saves a snapshot. [`LogEvent::Saved`] or [`LogEvent::NotSaved`] follows.
-    pub fn save_snapshot(&self, checkpoint: Checkpoint, body: Bytes) {
-        self.job(Job::Save { checkpoint, body });
-    }
-
-    /// Removes the snapshots of slots above `after` and below `before`, behind all that was asked for before. One that can't be
-    /// removed is replaced by a newer one later, as any.
-    pub fn drop_snapshots(&self, after: Slot, before: Slot) {
-        self.job(Job::Drop { after, before });
-    }
-
-    /// Takes a part of the snapshot of a slot; parts of another one are dropped. [`LogEvent::Received`] or
-    /// [`LogEvent::NotReceived`] follows; also for a part that does not begin where the last one ended, which is not taken.
-    pub fn receive(&self, slot: Slot, offset: u64, bytes: Bytes) {
-        self.job(Job::Receive { slot, offset, bytes });
-    }
-
-    /// All parts are there. [`LogEvent::Installed`] or [`LogEvent::NotReceived`] follows.
-    pub fn complete(&self, slot: Slot) {
-        self.job(Job::Complete { slot });
-    }
-
-    /// The snapshots, for reading them.
-    #[must_use]
-    pub fn snapshots(&self) -> &Snapshots {
-        &self.snapshots
-    }
-
     /// Writes what was taken, syncs log and mark, and ends the threads; waits for all that.
     ///
     /// # Errors
@@ -193,12 +138,11 @@ impl LogWriter {
     }
 
     fn shut(&mut self) -> Result<(), LogError> {
-        self.jobs = None;
         self.request(Request::Close);
         let ended = self.writing.take().map_or(Ok(()), |writing| writing.join().unwrap_or(Err(LogError::Panicked)));
-        for helper in self.helpers.drain(..) {
+        if let Some(sparing) = self.sparing.take() {
             // The panic of one was an event. They hold the directory, which is free when they have ended.
-            let _ = helper.join();
+            let _ = sparing.join();
         }
         ended
     }
@@ -206,13 +150,6 @@ impl LogWriter {
     fn request(&self, request: Request) {
         // A log that failed has said so, and takes nothing more.
         let _ = self.requests.send(request);
-    }
-
-    fn job(&self, job: Job) {
-        if let Some(jobs) = &self.jobs {
-            // As above.
-            let _ = jobs.send(job);
-        }
     }
 }
 
@@ -228,7 +165,7 @@ fn named(name: &str) -> thread::Builder {
 }
 
 /// Tells the driver when its thread panics: else it would wait for ever.
-struct PanicGuard(UnboundedSender<LogEvent>);
+pub(crate) struct PanicGuard(pub(crate) UnboundedSender<LogEvent>);
 
 impl Drop for PanicGuard {
     fn drop(&mut self) {
@@ -340,65 +277,5 @@ impl Spares {
     fn tell(&self, space: Space) {
         // Without a driver there is nobody to tell.
         let _ = self.events.send(LogEvent::Space(space));
-    }
-}
-
-/// What the snapshots' thread holds.
-struct Saving<'a> {
-    snapshots: Snapshots,
-    incoming: Option<Incoming>,
-    events: &'a UnboundedSender<LogEvent>,
-}
-
-impl Saving<'_> {
-    fn run(mut self, jobs: &mpsc::Receiver<Job>) {
-        for job in jobs {
-            let event = match job {
-                Job::Drop { after, before } => {
-                    report_not_dropped(self.snapshots.remove_between(after, before));
-                    continue;
-                }
-                Job::Save { checkpoint, body } => match self.snapshots.save(&checkpoint, &body) {
-                    Ok(file) => LogEvent::Saved(file),
-                    Err(error) => LogEvent::NotSaved { slot: checkpoint.slot, error },
-                },
-                Job::Receive { slot, offset, bytes } => match self.receive(slot, offset, &bytes) {
-                    Ok(have) => LogEvent::Received { slot, have },
-                    Err(error) => LogEvent::NotReceived { slot, error },
-                },
-                Job::Complete { slot } => match self.complete(slot) {
-                    Ok(loaded) => LogEvent::Installed(loaded),
-                    Err(error) => LogEvent::NotReceived { slot, error },
-                },
-            };
-            if self.events.send(event).is_err() {
-                return;
-            }
-        }
-    }
-
-    fn incoming(&mut self, slot: Slot) -> Result<&mut Incoming, SnapshotError> {
-        let incoming = match self.incoming.take().filter(|incoming| incoming.slot() == slot) {
-            Some(incoming) => incoming,
-            None => self.snapshots.incoming(slot)?,
-        };
-        Ok(self.incoming.insert(incoming))
-    }
-
-    fn receive(&mut self, slot: Slot, offset: u64, bytes: &[u8]) -> Result<u64, SnapshotError> {
-        let incoming = self.incoming(slot)?;
-        match incoming.append(offset, bytes) {
-            // The sender goes on from where we are.
-            Ok(()) | Err(SnapshotError::OutOfOrder { .. }) => Ok(incoming.received()),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn complete(&mut self, slot: Slot) -> Result<LoadedSnapshot, SnapshotError> {
-        self.incoming(slot)?;
-        if let Some(incoming) = self.incoming.take() {
-            incoming.complete()?;
-        }
-        self.snapshots.load(slot)
     }
 }

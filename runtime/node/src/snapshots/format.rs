@@ -18,6 +18,8 @@ use crate::log::fields::{put_u32, put_u64, u32_at, u64_at};
 
 /// Format of snapshot files.
 pub(super) const VERSION: u32 = 1;
+/// Bytes that are written before they are synced: what a disk holds back then delays the log's own syncs by no more.
+const SYNC_BYTES: u64 = 4 << 20;
 /// Bytes of the body under one checksum.
 pub(super) const BLOCK_BYTES: usize = 256 << 10;
 const MAGIC: &[u8; 8] = b"consnap\0";
@@ -62,6 +64,11 @@ pub(super) fn write(
     Ok(writer.offset)
 }
 
+/// Whether a file is to be synced that grew so.
+pub(super) fn is_sync_due(before: u64, after: u64) -> bool {
+    before / SYNC_BYTES < after / SYNC_BYTES
+}
+
 struct Writer<'a> {
     directory: &'a dyn Directory,
     name: &'a str,
@@ -74,7 +81,11 @@ impl Writer<'_> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), FileError> {
         self.file.write_at(self.offset, bytes).named(self.directory, "write", self.name)?;
         self.hash.update(bytes);
+        let before = self.offset;
         self.offset += bytes.len() as u64;
+        if is_sync_due(before, self.offset) {
+            self.file.sync().named(self.directory, "sync", self.name)?;
+        }
         Ok(())
     }
 }

@@ -58,7 +58,11 @@ impl Incoming {
             return Err(SnapshotError::OutOfOrder { offset, have: self.received });
         }
         self.file.write_at(offset, bytes).named(&*self.snapshots.directory, "write", &self.name)?;
+        let before = self.received;
         self.received += bytes.len() as u64;
+        if format::is_sync_due(before, self.received) {
+            self.file.sync().named(&*self.snapshots.directory, "sync", &self.name)?;
+        }
         Ok(())
     }
 

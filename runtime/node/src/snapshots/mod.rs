@@ -9,9 +9,11 @@
 //! |---------------|------------------------------------------|
 //! | `format.rs`   | the bytes of a snapshot file             |
 //! | `incoming.rs` | a snapshot on its way from another node  |
+//! | `saver.rs`    | the thread that saves and receives them  |
 
 mod format;
 mod incoming;
+mod saver;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +29,7 @@ use concoord_wire::checkpoint::Checkpoint;
 use crate::disk::{Directory, FileError, Named, PART, RealDirectory};
 use crate::log::names;
 pub use incoming::Incoming;
+pub use saver::{Body, Saver};
 
 /// Snapshots kept.
 pub const SNAPSHOTS_KEPT: usize = 2;
@@ -267,13 +270,6 @@ impl Snapshots {
     fn damaged(&self) -> std::sync::MutexGuard<'_, BTreeSet<Slot>> {
         // A set is whole whatever happened to its last user.
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A wrong snapshot that stays is behind a right one, which is newer, and goes with the next.
-pub(crate) fn report_not_dropped(dropped: Result<(), SnapshotError>) {
-    if let Err(error) = dropped {
-        tracing::warn!("a snapshot of a wrong state could not be removed, the next one replaces it: {error}");
     }
 }
 

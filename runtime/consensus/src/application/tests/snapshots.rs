@@ -80,6 +80,33 @@ impl Histories {
     }
 }
 
+#[test]
+fn what_is_done_in_several_goes_comes_to_the_same() {
+    let (mut later, mut replies) = (0, 0);
+    for seed in 0..200 {
+        let mut histories = Histories::new(seed);
+        let mut goes = Random(seed);
+        let [mut one, mut other] = [(); 2].map(|()| Application::new(ClusterId(7), Native::default()));
+        for _ in 0..120 {
+            let (slot, batch) = histories.next();
+            let applied = one.apply(slot, &batch, true).unwrap();
+            replies += applied.replies.len();
+            let mut hurry = Some(goes.below(GAS_MAX));
+            let done = loop {
+                other.hurry(hurry);
+                match other.apply(slot, &batch, true) {
+                    Err(HostFault::Later) => later += 1,
+                    done => break done,
+                }
+                hurry = (goes.below(2) == 0).then(|| goes.below(GAS_MAX));
+            };
+            assert_eq!(done, Ok(applied), "seed {seed}, slot {slot}");
+            assert_eq!(other.state_hash(), one.state_hash(), "seed {seed}, slot {slot}");
+        }
+    }
+    assert!(later > 2000 && replies > 2000, "{later} goes ended early, {replies} replies were compared");
+}
+
 fn restored(bytes: &[u8]) -> Result<Application<Native>, RestoreError> {
     Application::restore(ClusterId(7), Native::default(), bytes)
 }

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::disk::{Directory, DirectoryError, Fault, FaultKind, RealDirectory};
+use crate::snapshots::Saver;
 
 /// A directory of its own, removed with the value.
 struct Scratch(PathBuf);
@@ -31,8 +32,14 @@ impl Drop for Scratch {
     }
 }
 
-fn start(directory: Arc<dyn Directory>, log: Log) -> (LogWriter, UnboundedReceiver<LogEvent>) {
-    LogWriter::start(log, Snapshots::new(directory)).expect("threads")
+fn start(log: Log) -> (LogWriter, UnboundedReceiver<LogEvent>) {
+    let (events, receiver) = unbounded_channel();
+    (LogWriter::start(log, events).expect("threads"), receiver)
+}
+
+fn start_saver(directory: Arc<dyn Directory>) -> (Saver, UnboundedReceiver<LogEvent>) {
+    let (events, receiver) = unbounded_channel();
+    (Saver::start(Snapshots::new(directory), events).expect("a thread"), receiver)
 }
 
 fn next(events: &mut UnboundedReceiver<LogEvent>) -> LogEvent {
@@ -63,7 +70,8 @@ fn records_of_the_threads_are_found_again() {
     let start_state = (checkpoint(Slot::ZERO), body(Slot::ZERO));
     let directory = scratch.open();
     let log = Log::create(directory.clone(), IDENTITY, &start_state.0, &start_state.1, options()).expect("set up");
-    let (mut writer, mut events) = start(directory, log);
+    let (mut writer, mut events) = start(log);
+    let (saver, mut saved) = start_saver(directory);
     let mut chance = Chance(2);
     for _ in 0..100 {
         for (position, record) in life.records(&mut chance) {
@@ -73,13 +81,13 @@ fn records_of_the_threads_are_found_again() {
     }
     wait_durable(&mut events, life.written.len() as u64);
     let slot = Slot(life.decided);
-    writer.save_snapshot(checkpoint(slot), Bytes::from(body(slot)));
-    assert!(matches!(next(&mut events), LogEvent::Saved(file) if file.checkpoint.slot == slot));
+    saver.save(checkpoint(slot), Box::new(move || body(slot)));
+    assert!(matches!(next(&mut saved), LogEvent::Saved(file) if file.checkpoint.slot == slot));
     writer.truncate(Slot::ZERO);
     assert!(matches!(RealDirectory::open(&scratch.0), Err(DirectoryError::InUse { .. })));
     assert!(matches!(check(&scratch.0), Err(CheckError::Directory(DirectoryError::InUse { .. }))));
+    drop(saver);
     writer.close().expect("closed");
-    drop(events);
     let report = check(&scratch.0).expect("a report");
     assert!(!report.is_damaged() && report.torn.is_none(), "{report:?}");
     assert_eq!(report.segments.iter().map(|segment| segment.records).sum::<u64>(), life.written.len() as u64);
@@ -98,21 +106,17 @@ fn a_snapshot_goes_over_in_parts_and_a_broken_transfer_goes_on() {
     from.save(&checkpoint(slot), &state).expect("saved");
     let scratch = Scratch::new();
     let directory = scratch.open();
-    let log = Log::create(directory.clone(), IDENTITY, &checkpoint(Slot::ZERO), &[], options()).expect("set up");
-    let (writer, mut events) = start(directory, log);
+    let (saver, mut events) = start_saver(directory);
     let mut have = 0;
     for _ in 0..2 {
         let part = from.read_raw(slot, have, 100_000).expect("a part");
-        writer.receive(slot, have, part.into());
+        saver.receive(slot, have, part.into());
         let LogEvent::Received { have: more, .. } = next(&mut events) else { panic!("not received") };
         have = more;
     }
-    writer.close().expect("closed");
-    drop(events);
-    let directory = scratch.open();
-    let (log, _) = Log::open(directory.clone(), options()).expect("opened");
-    let (writer, mut events) = start(directory, log);
-    writer.receive(slot, 0, Bytes::new());
+    drop(saver);
+    let (saver, mut events) = start_saver(scratch.open());
+    saver.receive(slot, 0, Bytes::new());
     let LogEvent::Received { mut have, .. } = next(&mut events) else { panic!("not received") };
     assert_eq!(have, 200_000, "what has arrived is kept");
     loop {
@@ -120,11 +124,11 @@ fn a_snapshot_goes_over_in_parts_and_a_broken_transfer_goes_on() {
         if part.is_empty() {
             break;
         }
-        writer.receive(slot, have, part.into());
+        saver.receive(slot, have, part.into());
         let LogEvent::Received { have: more, .. } = next(&mut events) else { panic!("not received") };
         have = more;
     }
-    writer.complete(slot);
+    saver.complete(slot);
     let LogEvent::Installed(loaded) = next(&mut events) else { panic!("not installed") };
     assert_eq!((loaded.checkpoint, loaded.body), (checkpoint(slot), state));
 }
@@ -135,8 +139,7 @@ fn a_failed_sync_is_told_and_ends_the_log() {
     let mut life = Life::default();
     let mut log = life.create(&disk).expect("set up");
     while log.prepare_spare().expect("there is room") {}
-    let directory: Arc<dyn Directory> = Arc::new(disk.clone());
-    let (mut writer, mut events) = start(directory, log);
+    let (mut writer, mut events) = start(log);
     disk.inject(Fault { at: disk.operations() + 2, kind: FaultKind::Error });
     writer.append(LogPosition(1), Record::Promised(ballot(1)));
     writer.commit();
@@ -152,7 +155,7 @@ fn want_of_room_is_told_and_its_end_too() {
     let disk = SimulatedDisk::new();
     let log = Life::default().create(&disk).expect("set up");
     disk.limit(Some(0));
-    let (_writer, mut events) = start(Arc::new(disk.clone()), log);
+    let (_writer, mut events) = start(log);
     assert!(matches!(next(&mut events), LogEvent::Space(Space::Low { .. })));
     disk.limit(None);
     assert!(matches!(next(&mut events), LogEvent::Space(Space::Enough)));
