@@ -88,7 +88,8 @@ impl<'a> Target<'a> {
     pub(crate) fn method<'i>(&self, object: &str, interface: &'i Interface) -> anyhow::Result<&'i Method> {
         let Some(method) = interface.method(self.method) else {
             let existing: Vec<_> = interface.methods.iter().map(|method| method.name.as_str()).collect();
-            bail!("{object} has no method '{}'; it has {}", self.method, existing.join(", "));
+            let existing = if existing.is_empty() { "none".into() } else { existing.join(", ") };
+            bail!("{object} has no method '{}'; it has {existing}", self.method);
         };
         Ok(method)
     }
@@ -126,10 +127,13 @@ fn value(interface: &Interface, argument: Option<&Argument>, word: &str) -> anyh
 /// The method's own error, or that the object rejected the call, or that the answer is not of the method's type.
 pub(crate) fn decode(object: &str, interface: &Interface, method: &Method, answer: &Answer) -> anyhow::Result<Value> {
     let name = &method.name;
+    let lied = || format!("{object}.{name} gave something else than its interface says");
     match answer {
-        Answer::Returned(bytes) => Ok(json::decode(interface, method.result, bytes)?),
+        Answer::Returned(bytes) => json::decode(interface, method.result, bytes).with_context(lied),
         Answer::Failed(bytes) => match method.error {
-            Some(error) => bail!("{object}.{name} failed: {}", json::decode(interface, error, bytes)?),
+            Some(error) => {
+                bail!("{object}.{name} failed: {}", json::decode(interface, error, bytes).with_context(lied)?)
+            }
             None => bail!("{object}.{name} failed, although its interface knows no error"),
         },
         Answer::Rejected(why) => bail!("{object}.{name} did not run: {why}"),
@@ -197,7 +201,8 @@ mod tests {
         assert_eq!(decoded(Answer::Returned(vec![9])).expect("a result"), -5);
         let failed = decoded(Answer::Failed(vec![2, b'n', b'o'])).expect_err("the method's error").to_string();
         assert_eq!(failed, r#"kv.put failed: "no""#);
-        assert!(decoded(Answer::Returned(vec![])).is_err());
+        let lied = decoded(Answer::Returned(vec![])).expect_err("no result").to_string();
+        assert_eq!(lied, "kv.put gave something else than its interface says");
     }
 
     #[test]

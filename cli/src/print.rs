@@ -47,7 +47,25 @@ pub(crate) fn line(text: impl Display) -> anyhow::Result<()> {
 /// # Errors
 /// As [`bytes`].
 pub(crate) fn json(value: &serde_json::Value) -> anyhow::Result<()> {
-    line(value)
+    line(json_text(value))
+}
+
+/// JSON in which nothing can steer a terminal. JSON itself lets some of that stand in strings as it is.
+fn json_text(value: &serde_json::Value) -> String {
+    let mut text = String::new();
+    for c in value.to_string().chars() {
+        match c {
+            c if steers(c) => drop(write!(text, "\\u{:04x}", u32::from(c))),
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+/// Whether a character steers a terminal instead of being shown, or changes the order in which others are shown.
+fn steers(c: char) -> bool {
+    let orders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || orders
 }
 
 /// Writes one line to standard error, for whoever runs the command by hand.
@@ -83,7 +101,7 @@ pub(crate) fn clean(text: &str) -> String {
     for c in text.trim_end().chars() {
         match c {
             '\n' | '\r' | '\t' => clean.push(' '),
-            c if c.is_control() => drop(write!(clean, "{}", c.escape_default())),
+            c if steers(c) => drop(write!(clean, "{}", c.escape_default())),
             c => clean.push(c),
         }
     }
@@ -205,5 +223,10 @@ mod tests {
     #[test]
     fn strangers_do_not_steer_the_terminal() {
         assert_eq!(clean("a\x1b[2Jb\nc"), "a\\u{1b}[2Jb c");
+        assert_eq!(clean("a\u{9b}2J\u{7f}\u{202e}b"), "a\\u{9b}2J\\u{7f}\\u{202e}b");
+        let value = serde_json::json!({"ö\u{9b}2J": "\x1b\u{7f}\u{202e}\n😀"});
+        let text = json_text(&value);
+        assert_eq!(text, r#"{"ö\u009b2J":"\u001b\u007f\u202e\n😀"}"#);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("it is JSON"), value);
     }
 }

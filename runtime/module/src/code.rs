@@ -29,6 +29,9 @@ pub(crate) fn check(
         if let Some(reason) = refused(&operator) {
             return Err(Refusal::at(offset, reason));
         }
+        if let Operator::BrTable { targets } = &operator {
+            limit("targets in one br_table", targets.len(), limits.branch_targets, offset)?;
+        }
         validator.op(offset, &operator)?;
         operands = operands.max(validator.operand_stack_height());
         instructions += 1;

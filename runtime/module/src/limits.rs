@@ -14,6 +14,8 @@ pub const LOCALS_MAX: u32 = 4096;
 /// Bytes of one function's body: compile time grows faster than the body. Rewritten, it is at most 25 times as long, which
 /// has to stay below the 7,654,321 bytes that WebAssembly's implementations have in common.
 pub const BODY_BYTES_MAX: usize = 256 << 10;
+/// Targets of one `br_table`, its default left out: wasmtime compiles no more.
+pub const BRANCH_TARGETS_MAX: u32 = 65_520;
 /// Globals: every mutable one is part of the state, saved and compared one by one.
 pub const GLOBALS_MAX: u32 = 1024;
 /// Exports.
@@ -41,6 +43,8 @@ pub struct Limits {
     pub locals: u32,
     /// See [`BODY_BYTES_MAX`].
     pub body_bytes: usize,
+    /// See [`BRANCH_TARGETS_MAX`].
+    pub branch_targets: u32,
     /// See [`GLOBALS_MAX`].
     pub globals: u32,
     /// See [`EXPORTS_MAX`].
@@ -63,6 +67,7 @@ impl Default for Limits {
             functions: FUNCTIONS_MAX,
             locals: LOCALS_MAX,
             body_bytes: BODY_BYTES_MAX,
+            branch_targets: BRANCH_TARGETS_MAX,
             globals: GLOBALS_MAX,
             exports: EXPORTS_MAX,
             data_segments: DATA_SEGMENTS_MAX,

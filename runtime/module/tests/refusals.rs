@@ -190,7 +190,7 @@ fn the_standard_counter_passes() {
 fn each_limit_holds_at_its_edge() {
     let fields = r#"(type (func (param f32))) (table 3 funcref) (elem (i32.const 0) func 0 0 0)
         (global i32 (i32.const 0)) (data "a") (data "b")
-        (func (local i32 i32 i64) nop nop nop nop nop nop nop nop)"#;
+        (func (local i32 i32 i64) i32.const 0 br_table 0 0 0 nop)"#;
     let bytes = assemble(&object(fields, &[]));
     let exact = Limits {
         module_bytes: bytes.len(),
@@ -198,6 +198,7 @@ fn each_limit_holds_at_its_edge() {
         functions: 6,
         locals: 3,
         body_bytes: 14,
+        branch_targets: 2,
         globals: 2,
         exports: 7,
         data_segments: 2,
@@ -212,6 +213,7 @@ fn each_limit_holds_at_its_edge() {
         Limits { functions: 5, ..exact.clone() },
         Limits { locals: 2, ..exact.clone() },
         Limits { body_bytes: 13, ..exact.clone() },
+        Limits { branch_targets: 1, ..exact.clone() },
         Limits { globals: 1, ..exact.clone() },
         Limits { exports: 6, ..exact.clone() },
         Limits { data_segments: 1, ..exact.clone() },
@@ -224,6 +226,13 @@ fn each_limit_holds_at_its_edge() {
         let Reason::Limit { found, limit, .. } = refusal.reason else { panic!("{refusal}") };
         assert_eq!(found, limit + 1, "{refusal}");
     }
+}
+
+#[test]
+fn a_branch_table_has_no_more_targets_than_can_be_compiled() {
+    let table = |targets| format!("(func i32.const 0 br_table {} 0)", "0 ".repeat(targets));
+    assert!(check(&assemble(&object(&table(65_520), &[]))).is_ok());
+    refused_at_a_byte(&object(&table(65_521), &[]), "65521 targets in one br_table, but at most 65520 are accepted");
 }
 
 #[test]

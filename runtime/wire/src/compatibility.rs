@@ -10,7 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::interface::{Argument, Interface, Method, MethodKind, Payload, Type, TypeIndex, Variant};
-use crate::limits::CHANGE_TEXT_BYTES_MAX;
+use crate::limits::{CHANGE_TEXT_BYTES_MAX, CHANGES_LISTED_MAX};
 use crate::signature;
 
 /// Something that callers of the old version would stumble over.
@@ -92,19 +92,45 @@ impl fmt::Display for Types {
     }
 }
 
+/// What breaks for callers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Breaks {
+    /// The first [`CHANGES_LISTED_MAX`].
+    pub changes: Vec<Change>,
+    /// How many more there are.
+    pub more: u64,
+}
+
+impl Breaks {
+    /// Whether callers can go on as they do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// One more. What it is, is found out only if it is listed: interfaces come from strangers, and there may be very
+    /// many changes of very large types.
+    fn add(&mut self, method: &str, what: impl FnOnce() -> Difference) {
+        if self.changes.len() < CHANGES_LISTED_MAX {
+            self.changes.push(Change { method: cut(method.to_owned()), what: what() });
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
 /// What `new` breaks for callers of `old`, in the order of the old methods; nothing, if they can go on as they do.
 #[must_use]
-pub fn breaking_changes(old: &Interface, new: &Interface) -> Vec<Change> {
+pub fn breaking_changes(old: &Interface, new: &Interface) -> Breaks {
     let comparison = Comparison::of(old, new);
-    let mut changes = Vec::new();
+    let mut breaks = Breaks::default();
     for method in &old.methods {
-        let differences = match new.method(&method.name) {
-            Some(now) => comparison.methods(method, now),
-            None => vec![Difference::Removed],
-        };
-        changes.extend(differences.into_iter().map(|what| Change { method: cut(method.name.clone()), what }));
+        match new.method(&method.name) {
+            Some(now) => comparison.methods(method, now, &mut breaks),
+            None => breaks.add(&method.name, || Difference::Removed),
+        }
     }
-    changes
+    breaks
 }
 
 /// Two interfaces, with a number for each type that both have alike.
@@ -136,52 +162,52 @@ impl<'a> Comparison<'a> {
         self.old_numbers[old.0 as usize] == self.new_numbers[new.0 as usize]
     }
 
-    fn methods(&self, old: &Method, new: &Method) -> Vec<Difference> {
-        let mut differences = Vec::new();
+    fn methods(&self, old: &Method, new: &Method, breaks: &mut Breaks) {
+        let name = &old.name;
         if old.kind != new.kind {
-            differences.push(Difference::Kind { now: new.kind });
+            breaks.add(name, || Difference::Kind { now: new.kind });
         }
-        self.arguments(&old.arguments, &new.arguments, &mut differences);
+        self.arguments(old, new, breaks);
         if !self.are_alike(old.result, new.result) {
-            differences.push(Difference::Result(self.types(old.result, new.result)));
+            breaks.add(name, || Difference::Result(self.types(old.result, new.result)));
         }
         let none = || "none".to_owned();
         let whole = |old, new| Types { at: String::new(), old, new };
         match (old.error, new.error) {
             (Some(old), Some(new)) if !self.are_alike(old, new) => {
-                differences.push(Difference::Error(self.types(old, new)));
+                breaks.add(name, || Difference::Error(self.types(old, new)));
             }
-            (Some(old), None) => differences.push(Difference::Error(whole(text(self.old, old), none()))),
-            (None, Some(new)) => differences.push(Difference::Error(whole(none(), text(self.new, new)))),
+            (Some(old), None) => breaks.add(name, || Difference::Error(whole(text(self.old, old), none()))),
+            (None, Some(new)) => breaks.add(name, || Difference::Error(whole(none(), text(self.new, new)))),
             (Some(_), Some(_)) | (None, None) => {}
         }
-        differences
     }
 
     /// By place where there are as many as before, since that is how they are given; else by name.
-    fn arguments(&self, old: &[Argument], new: &[Argument], differences: &mut Vec<Difference>) {
+    fn arguments(&self, Method { name, arguments: old, .. }: &Method, new: &Method, breaks: &mut Breaks) {
+        let new = &new.arguments;
         let argument_type = |old: &Argument, new: &Argument| Difference::ArgumentType {
             name: cut(new.name.clone()),
             types: self.types(old.ty, new.ty),
         };
         if old.len() == new.len() {
-            let [(in_order, by_name), (now_in_order, now_by_name)] = [old, new].map(names);
+            let [(in_order, by_name), (now_in_order, now_by_name)] = [old, new].map(|arguments| names(arguments));
             if in_order != now_in_order && by_name == now_by_name {
-                return differences.push(Difference::ArgumentsReordered);
+                return breaks.add(name, || Difference::ArgumentsReordered);
             }
             let differ = old.iter().zip(new).filter(|(old, new)| !self.are_alike(old.ty, new.ty));
-            differences.extend(differ.map(|(old, new)| argument_type(old, new)));
-            return;
+            return differ.for_each(|(old, new)| breaks.add(name, || argument_type(old, new)));
         }
+        let (before, now) = (by_name(old), by_name(new));
         for argument in old {
-            match new.iter().find(|now| now.name == argument.name) {
-                None => differences.push(Difference::ArgumentRemoved { name: cut(argument.name.clone()) }),
-                Some(now) if !self.are_alike(argument.ty, now.ty) => differences.push(argument_type(argument, now)),
+            match now.get(argument.name.as_str()) {
+                None => breaks.add(name, || Difference::ArgumentRemoved { name: cut(argument.name.clone()) }),
+                Some(now) if !self.are_alike(argument.ty, now.ty) => breaks.add(name, || argument_type(argument, now)),
                 Some(_) => {}
             }
         }
-        let added = new.iter().filter(|now| !old.iter().any(|argument| argument.name == now.name));
-        differences.extend(added.map(|now| Difference::ArgumentAdded { name: cut(now.name.clone()) }));
+        let added = new.iter().filter(|now| !before.contains_key(now.name.as_str()));
+        added.for_each(|now| breaks.add(name, || Difference::ArgumentAdded { name: cut(now.name.clone()) }));
     }
 
     /// The innermost types that differ, on the way through the first part that does.
@@ -212,6 +238,11 @@ impl<'a> Comparison<'a> {
 fn names(arguments: &[Argument]) -> (Vec<&str>, BTreeSet<&str>) {
     let names = || arguments.iter().map(|argument| argument.name.as_str());
     (names().collect(), names().collect())
+}
+
+/// The first argument of each name.
+fn by_name(arguments: &[Argument]) -> BTreeMap<&str, &Argument> {
+    arguments.iter().rev().map(|argument| (argument.name.as_str(), argument)).collect()
 }
 
 fn text(interface: &Interface, ty: TypeIndex) -> String {
@@ -339,7 +370,7 @@ mod tests {
         change(&mut new);
         // As it would arrive.
         let new = Interface::decode(&crate::codec::to_bytes(&new)).expect("an interface");
-        breaking_changes(&interface(), &new).iter().map(ToString::to_string).collect()
+        breaking_changes(&interface(), &new).changes.iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -423,11 +454,42 @@ mod tests {
             methods: vec![method("all", MethodKind::Query, vec![], 31, None)],
             ..interface()
         };
-        assert_eq!(breaking_changes(&doubling(Type::U8), &doubling(Type::U8)), []);
-        let changes = breaking_changes(&doubling(Type::U8), &doubling(Type::I8));
+        assert!(breaking_changes(&doubling(Type::U8), &doubling(Type::U8)).is_empty());
+        let Breaks { changes, .. } = breaking_changes(&doubling(Type::U8), &doubling(Type::I8));
         let [Change { what: Difference::Result(Types { at, old, new }), .. }] = changes.as_slice() else {
             panic!("{changes:?}")
         };
         assert_eq!((at.as_str(), old.as_str(), new.as_str()), (".0".repeat(31).as_str(), "u8", "i8"));
+    }
+    /// As large as an interface may be.
+    #[test]
+    fn very_many_changes_of_very_large_types_are_counted_at_once() {
+        const MANY: u32 = 25_000;
+        let fields = |last: u32| {
+            let fields = (0..MANY).map(|at| argument(&format!("{at}"), if at + 1 < MANY { 0 } else { last }));
+            Type::Struct { name: String::new(), fields: fields.collect() }
+        };
+        let of = move |last, arguments: Vec<Argument>| {
+            let whole = Interface {
+                types: vec![Type::U8, Type::I8, fields(last)],
+                methods: vec![method("all", MethodKind::Query, arguments, 0, None)],
+                ..interface()
+            };
+            Interface::decode(&crate::codec::to_bytes(&whole)).expect("an interface")
+        };
+        let (done, waited) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let unnamed = || vec![argument("", 2); 20_000];
+            let named =
+                |first: u32, count: u32| (first..first + count).map(|at| argument(&format!("{at:x}"), 0)).collect();
+            let typed = breaking_changes(&of(0, unnamed()), &of(1, unnamed()));
+            done.send((typed, breaking_changes(&of(0, named(0, 15_000)), &of(0, named(20_000, 15_001)))))
+        });
+        // Minutes, if each change were told in full.
+        let compared = waited.recv_timeout(std::time::Duration::from_secs(20));
+        let (typed, named) = compared.expect("comparing takes as long as reading both");
+        assert_eq!((typed.changes.len(), typed.more), (CHANGES_LISTED_MAX, 20_000 - CHANGES_LISTED_MAX as u64));
+        assert_eq!(typed.changes[0].to_string(), "all: argument ''.24999 is i8 and was u8");
+        assert_eq!((named.changes.len(), named.more), (CHANGES_LISTED_MAX, 30_001 - CHANGES_LISTED_MAX as u64));
     }
 }

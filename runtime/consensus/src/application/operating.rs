@@ -7,9 +7,8 @@
 use bytes::Bytes;
 use concoord_wire::abi::{Invocation, ObjectLimits, Trigger};
 use concoord_wire::client::CallError;
-use concoord_wire::compatibility::{self, Change};
+use concoord_wire::compatibility::{self, Breaks};
 use concoord_wire::interface::Interface;
-use concoord_wire::limits::CHANGES_LISTED_MAX;
 use concoord_wire::objects::{ObjectActionRef, ObjectError, Operated};
 use concoord_wire::{ObjectId, SessionId, Slot};
 
@@ -60,7 +59,7 @@ impl Hindrance {
 /// An upgrade that was tried: the new module loads and takes over the state.
 struct Tried {
     described: Described,
-    changes: Vec<Change>,
+    breaks: Breaks,
 }
 
 impl<O: Objects> Application<O> {
@@ -129,7 +128,7 @@ impl<O: Objects> Application<O> {
             ObjectActionRef::Resume { object } => {
                 let generation = self.registry.object(object)?.history.generation;
                 self.resume(object);
-                Ok(operated(object, generation, Vec::new()))
+                Ok(operated(object, generation, Breaks::default()))
             }
         }
     }
@@ -149,7 +148,7 @@ impl<O: Objects> Application<O> {
                 let version = Version { module: self.registry.module(module), limits };
                 let history = History::begin(slot, &version);
                 self.registry.insert(id, Object { name: name.into(), history, version, previous: None, described });
-                Ok(operated(id, 1, Vec::new()))
+                Ok(operated(id, 1, Breaks::default()))
             }
             Err(hindrance) => {
                 self.objects.remove(id);
@@ -173,7 +172,7 @@ impl<O: Objects> Application<O> {
         self.registry.remove(id);
         self.objects.remove(id);
         self.sessions.forget_object(id);
-        Ok(operated(id, generation, Vec::new()))
+        Ok(operated(id, generation, Breaks::default()))
     }
 
     fn upgrade(
@@ -183,16 +182,16 @@ impl<O: Objects> Application<O> {
         version: Version,
         allow_breaking: bool,
     ) -> Result<Operated, Hindrance> {
-        let switches = |changes: &[Change]| allow_breaking || changes.is_empty();
-        let Tried { described, changes } = self.try_upgrade(id, version.module.bytes(), version.limits, &switches)?;
-        if !switches(&changes) {
-            let Operated { changes, more_changes: more, .. } = operated(id, 0, changes);
+        let switches = |breaks: &Breaks| allow_breaking || breaks.is_empty();
+        let Tried { described, breaks } = self.try_upgrade(id, version.module.bytes(), version.limits, &switches)?;
+        if !switches(&breaks) {
+            let Breaks { changes, more } = breaks;
             return Err(ObjectError::Breaking { changes, more }.into());
         }
         self.resume(id);
         let object = self.registry.object_mut(id).expect("it was tried");
         object.go_on(slot, version, described);
-        Ok(operated(id, object.history.generation, changes))
+        Ok(operated(id, object.history.generation, breaks))
     }
 
     /// What an upgrade would come to. Nothing changes.
@@ -206,8 +205,8 @@ impl<O: Objects> Application<O> {
             let history = &application.registry.object(id)?;
             let (generation, limits) = (history.history.generation, limits.unwrap_or(history.version.limits));
             admit_module(module)?;
-            let Tried { changes, .. } = application.try_upgrade(id, module, limits, &|_| false)?;
-            Ok(operated(id, generation + 1, changes))
+            let Tried { breaks, .. } = application.try_upgrade(id, module, limits, &|_| false)?;
+            Ok(operated(id, generation + 1, breaks))
         };
         match trial(self) {
             Ok(operated) => Ok(Ok(operated)),
@@ -224,15 +223,15 @@ impl<O: Objects> Application<O> {
         id: ObjectId,
         module: &[u8],
         limits: ObjectLimits,
-        switches: &dyn Fn(&[Change]) -> bool,
+        switches: &dyn Fn(&Breaks) -> bool,
     ) -> Result<Tried, Hindrance> {
         let old = Interface::decode(&self.registry.object(id)?.described.interface).expect("it was read when loaded");
         let mut compared = None;
         let interface = self.objects.upgrade(id, module, limits, &mut |interface| match Interface::decode(interface) {
             Ok(new) => {
-                let changes = compatibility::breaking_changes(&old, &new);
-                let switched = switches(&changes);
-                compared = Some(changes);
+                let breaks = compatibility::breaking_changes(&old, &new);
+                let switched = switches(&breaks);
+                compared = Some(breaks);
                 switched
             }
             // Told as for a load, below.
@@ -240,7 +239,7 @@ impl<O: Objects> Application<O> {
         });
         let interface = interface.map_err(|fault| Hindrance::of("the upgrade", fault))?;
         let described = described(interface)?;
-        Ok(Tried { described, changes: compared.expect("an interface that can be read was compared") })
+        Ok(Tried { described, breaks: compared.expect("an interface that can be read was compared") })
     }
 
     /// Lets a suspended object go on.
@@ -323,9 +322,7 @@ fn described(interface: Bytes) -> Result<Described, Hindrance> {
     Described::read(interface).map_err(|error| ObjectError::Refused { why: error.to_string() }.into())
 }
 
-fn operated(object: ObjectId, generation: u64, mut changes: Vec<Change>) -> Operated {
-    let more_changes = changes.len().saturating_sub(CHANGES_LISTED_MAX) as u64;
-    changes.truncate(CHANGES_LISTED_MAX);
+fn operated(object: ObjectId, generation: u64, Breaks { changes, more: more_changes }: Breaks) -> Operated {
     Operated { object, generation, changes, more_changes }
 }
 

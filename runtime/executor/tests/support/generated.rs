@@ -39,11 +39,11 @@ pub(crate) fn random_bytes(seed: u64, length: usize) -> Vec<u8> {
 
 /// The object of this seed, and how many functions it has.
 pub(crate) fn object(seed: u64) -> (Vec<u8>, u8) {
-    object_from(&random_bytes(seed, 6000))
+    object_from(&random_bytes(seed, 6000)).expect("there are always enough bytes")
 }
 
-/// The object that is made of these bytes.
-pub(crate) fn object_from(bytes: &[u8]) -> (Vec<u8>, u8) {
+/// The object that is made of these bytes, unless they do not do for one.
+pub(crate) fn object_from(bytes: &[u8]) -> arbitrary::Result<(Vec<u8>, u8)> {
     use InstructionKind as Kind;
     let kinds = [Kind::Numeric, Kind::Parametric, Kind::Variable, Kind::Memory, Kind::Control];
     let config = Config {
@@ -72,11 +72,11 @@ pub(crate) fn object_from(bytes: &[u8]) -> (Vec<u8>, u8) {
         ..Config::default()
     };
     let mut source = arbitrary::Unstructured::new(bytes);
-    let module = wasm_smith::Module::new(config, &mut source).expect("there are always enough bytes").to_bytes();
+    let module = wasm_smith::Module::new(config, &mut source)?.to_bytes();
     let mut around = Around::default();
     let mut object = Module::new();
     around.parse_core_module(&mut object, Parser::new(0), &module).expect("it is valid");
-    (object.finish(), u8::try_from(around.functions.len()).expect("few functions"))
+    Ok((object.finish(), u8::try_from(around.functions.len()).expect("few functions")))
 }
 
 /// Puts the exports of an object around a module.
