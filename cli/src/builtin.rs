@@ -19,11 +19,18 @@ pub(crate) struct Builtin {
 }
 
 /// All standard objects.
-const BUILTINS: [Builtin; 1] = [Builtin {
-    name: "counter",
-    dotted_name: "concoord.object.counter.Counter",
-    module: include_bytes!("../../objects-wasm/dist/counter.wasm"),
-}];
+const BUILTINS: [Builtin; 2] = [
+    Builtin {
+        name: "counter",
+        dotted_name: "concoord.object.counter.Counter",
+        module: include_bytes!("../../objects-wasm/dist/counter.wasm"),
+    },
+    Builtin {
+        name: "lock",
+        dotted_name: "concoord.object.lock.Lock",
+        module: include_bytes!("../../objects-wasm/dist/lock.wasm"),
+    },
+];
 
 /// The standard object with this name, short or dotted.
 pub(crate) fn find(name: &str) -> Option<Builtin> {

@@ -29,9 +29,14 @@ pub(crate) struct Arguments {
     #[arg(value_name = "JSON", allow_negative_numbers = true)]
     arguments: Vec<String>,
 
-    /// How long it may take in all, retries included
+    /// How long it may take in all, retries included; a method that waits may take --wait beside that
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
     timeout: Duration,
+
+    /// How long a method may wait for another call, in the cluster's time [default: for as long as the cluster hears of this
+    /// command]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    wait: Option<Duration>,
 
     /// Let a query be answered from what the asked replica has, without asking the others [default: off]
     #[arg(long)]
@@ -55,8 +60,17 @@ async fn call(arguments: &Arguments) -> anyhow::Result<Value> {
     let encoded = encode(interface, method, &arguments.arguments)?;
     let client = client.with_timeout(left());
     let answer = match method.kind {
-        MethodKind::Update if arguments.stale => bail!("{object}.{} is an update: --stale is for queries", method.name),
+        MethodKind::Update | MethodKind::Waiting if arguments.stale => {
+            bail!("{object}.{} is an update: --stale is for queries", method.name)
+        }
+        MethodKind::Update | MethodKind::Query if arguments.wait.is_some() => {
+            bail!("{object}.{} does not wait: --wait is for methods that do", method.name)
+        }
         MethodKind::Update => client.call(Some(object), &method.name, encoded).await,
+        MethodKind::Waiting => {
+            let client = arguments.wait.map_or_else(|| client.clone(), |wait| client.with_wait(wait));
+            client.call_waiting(Some(object), &method.name, encoded).await
+        }
         MethodKind::Query => client.query(Some(object), &method.name, encoded, consistency).await,
     };
     let result = decode(object, interface, method, &answer?);

@@ -34,6 +34,9 @@
 //! - `pub fn new(..) -> Self` (or `-> Result<Self, E>`) is the constructor and may take arguments; without it the object
 //!   starts as its `Default`.
 //! - A method may return `Result<T, E>`; the caller gets the error typed. A panic undoes what the call changed.
+//! - A `&mut self` method that takes `waiter: Waiter<T>` may let its caller wait for a `T` until another call answers it. A
+//!   method that takes `cx: &mut Context` knows the cluster's time, who calls, and draws random numbers. The functions
+//!   `session_closed`, `cancelled` and `timer`, without `pub`, run when that has happened.
 //! - Doc comments become the description that `concoord object show` prints.
 //! - `#[concoord::object]` stands above the struct's derives: it lets them find serde, so you need not depend on it.
 //! - Types in arguments, results and state have one size and one order everywhere: fixed-width integers, `String`,
@@ -51,7 +54,9 @@
 extern crate self as concoord;
 
 mod bounds;
+mod context;
 mod object;
+mod waiting;
 
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
@@ -60,11 +65,14 @@ pub mod guest;
 pub use concoord_sdk_macros::{data, methods, object};
 pub use concoord_wire as wire;
 pub use concoord_wire::caller::{Caller, ProxyError};
+pub use context::Context;
 pub use object::Object;
+pub use waiting::{Ended, Grants, WaitQueue, Waiter, Waits};
 
 /// What an object's file imports.
 pub mod prelude {
-    pub use crate::Object;
+    pub use crate::wire::{CallId, SessionId, Timestamp};
+    pub use crate::{Context, Grants, Object, WaitQueue, Waiter};
     pub use postcard_schema::Schema;
     pub use serde::{Deserialize, Serialize};
 }
@@ -76,6 +84,7 @@ pub mod __private {
     #[cfg(target_arch = "wasm32")]
     pub use crate::guest;
     pub use crate::object::{Arguments, Described, MethodDescription, describe};
+    pub use crate::waiting::{Field, HoldsNone, HoldsWaiters};
     pub use concoord_wire as wire;
     pub use postcard_schema::{self, Schema};
     pub use serde;

@@ -2,10 +2,12 @@
 
 use concoord_wire::abi::{Answer, Invocation, Outcome, Rejection, Reply, Trigger};
 use concoord_wire::interface::{Argument, Interface, Method, MethodKind, TypeTable};
+use concoord_wire::{CallId, Position, SessionId, Timestamp};
 use postcard_schema::schema::NamedType;
 use serde::de::DeserializeOwned;
 
 use crate::bounds::State;
+use crate::{Context, Ended};
 
 /// A replicated object. `#[concoord::methods]` implements it; simulation and tests run objects through it.
 pub trait Object: Described + State {
@@ -19,19 +21,50 @@ pub trait Object: Described + State {
     fn create(arguments: &[u8]) -> Result<Self, Rejection>;
 
     /// Runs one method on the postcard of its arguments. A query runs on a shared borrow.
-    fn call(&mut self, method: &str, arguments: &[u8]) -> Answer;
+    fn run(&mut self, cx: &mut Context, method: &str, arguments: &[u8]) -> Reply;
+
+    /// A session that called this object is gone, and its waiters with it: what it holds is to be given up. An object says
+    /// what it does by a function `session_closed` in its block of methods.
+    fn on_session_closed(&mut self, _cx: &mut Context, _session: SessionId) {}
+
+    /// A call that waited has ended without an answer, and its waiter is gone. An object says what it does by a function
+    /// `cancelled`.
+    fn on_cancelled(&mut self, _cx: &mut Context, _call: CallId) {}
+
+    /// A timer is due. An object says what it does by a function `timer`.
+    fn on_timer(&mut self, _cx: &mut Context, _token: u64) {}
+
+    /// Runs one method that does not wait, for nobody and at no time: for tests.
+    ///
+    /// # Panics
+    /// When the method waits.
+    fn call(&mut self, method: &str, arguments: &[u8]) -> Answer {
+        let (position, now, call, caller) = (Position::default(), Timestamp::default(), None, None);
+        let invocation = Invocation { position, now, seed: 0, call, caller, trigger: Trigger::Call { method } };
+        match self.dispatch(&invocation, arguments).reply {
+            Reply::Now(answer) => answer,
+            Reply::Parked | Reply::None => panic!("{method} waits"),
+        }
+    }
 
     /// Runs one input. [`Trigger::Init`] is not one of an existing object: see [`Object::create`].
     fn dispatch(&mut self, invocation: &Invocation<'_>, arguments: &[u8]) -> Outcome {
+        let mut cx = Context::new(invocation);
+        let mut reply = Reply::None;
         match invocation.trigger {
-            Trigger::Call { method } => {
-                Outcome { reply: Reply::Now(self.call(method, arguments)), ..Outcome::default() }
+            Trigger::Call { method } => reply = self.run(&mut cx, method, arguments),
+            Trigger::Init => {}
+            Trigger::Cancelled { call } => {
+                self.drop_ended(Ended::Call(call));
+                self.on_cancelled(&mut cx, call);
             }
-            // An object without blocking methods or timers has nothing to do for these.
-            Trigger::Init | Trigger::Cancelled { .. } | Trigger::SessionClosed { .. } | Trigger::Timer { .. } => {
-                Outcome::default()
+            Trigger::SessionClosed { session } => {
+                self.drop_ended(Ended::Session(session));
+                self.on_session_closed(&mut cx, session);
             }
+            Trigger::Timer { token } => self.on_timer(&mut cx, token),
         }
+        cx.finish(reply)
     }
 
     /// The state, for an upgrade to another version of the object.
@@ -60,6 +93,9 @@ pub trait Described {
     const VERSION: &'static str;
     /// Its doc comment.
     const DOC: &'static str;
+
+    /// Takes those out of its fields whose waits are over.
+    fn drop_ended(&mut self, ended: Ended);
 }
 
 /// One method as the attribute read it.

@@ -34,7 +34,7 @@ fn call(method: &str) -> Invocation<'_> {
 fn counter(executor: &mut Executor, id: ObjectId) {
     executor.load(id, COUNTER, ObjectLimits::default()).expect("the counter loads");
     let init = Invocation { trigger: Trigger::Init, ..call("") };
-    executor.invoke(id, &init, &[], |_| Ok(())).expect("the counter begins");
+    executor.invoke(id, &init, &[], &|_| Ok(())).expect("the counter begins");
 }
 
 #[test]
@@ -44,14 +44,14 @@ fn an_input_that_runs_out_of_gas_anywhere_leaves_nothing_behind() {
     counter(&mut executor, id);
     let increment = call("increment");
     let before = executor.snapshot(id).expect("a state");
-    executor.invoke(id, &increment, &[], |_| Ok(())).expect("it counts");
+    executor.invoke(id, &increment, &[], &|_| Ok(())).expect("it counts");
     let cost = executor.gas_used(id).expect("loaded");
     let after = executor.snapshot(id).expect("a state");
     assert_ne!(before, after, "it changes something");
     for gas in 1..=cost {
         let limits = ObjectLimits { gas_per_call: gas, ..ObjectLimits::default() };
         executor.restore(id, COUNTER, limits, &before).expect("its own state");
-        let outcome = executor.invoke(id, &increment, &[], |_| Ok(()));
+        let outcome = executor.invoke(id, &increment, &[], &|_| Ok(()));
         let state = executor.snapshot(id).expect("a state");
         if gas < cost {
             let reached = LimitReached { what: LimitKind::Gas, limit: gas };
@@ -105,8 +105,8 @@ fn a_call_costs_the_same_however_large_the_state_is() {
     for _ in 0..ATTEMPTS {
         let [small, large] = executors.each_mut();
         let [small, large] = by_turns(
-            || drop(black_box(small.invoke(ids[0].0, &update, &[1], |_| Ok(())).expect("it counts"))),
-            || drop(black_box(large.invoke(ids[1].0, &update, &[1], |_| Ok(())).expect("it counts"))),
+            || drop(black_box(small.invoke(ids[0].0, &update, &[1], &|_| Ok(())).expect("it counts"))),
+            || drop(black_box(large.invoke(ids[1].0, &update, &[1], &|_| Ok(())).expect("it counts"))),
         );
         let ratio = |share| large.at(share).as_secs_f64() / small.at(share).as_secs_f64();
         let (p50, p99) = (ratio(0.5), ratio(0.99));
@@ -175,11 +175,11 @@ fn an_increment_costs_a_microsecond_or_eight_times_the_native_one() {
     let mut told = Vec::new();
     for _ in 0..ATTEMPTS {
         let [metered, natively] = by_turns(
-            || drop(black_box(executor.invoke(id, &increment, &[], |_| Ok(())).expect("it counts"))),
+            || drop(black_box(executor.invoke(id, &increment, &[], &|_| Ok(())).expect("it counts"))),
             || drop(black_box(natively(&mut native, &increment))),
         );
         let [metered_again, raw] = by_turns(
-            || drop(black_box(executor.invoke(id, &increment, &[], |_| Ok(())).expect("it counts"))),
+            || drop(black_box(executor.invoke(id, &increment, &[], &|_| Ok(())).expect("it counts"))),
             || drop(black_box(raw.run(&increment))),
         );
         let cost = metered.at(0.5).min(metered_again.at(0.5));

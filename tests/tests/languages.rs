@@ -164,7 +164,7 @@ trait Runs {
 
 impl Runs for Executor {
     fn run(&mut self, invocation: &Invocation<'_>, arguments: &[u8]) -> Came {
-        match self.invoke(ID, invocation, arguments, |_| Ok(())) {
+        match self.invoke(ID, invocation, arguments, &|_| Ok(())) {
             Ok(outcome) => Came::To(outcome),
             Err(Fault::Trapped(said)) => {
                 let text = said.strip_prefix("panicked: ").unwrap_or(&said);
@@ -240,7 +240,7 @@ impl Three {
         let of_c = self.in_c.run(&invocation, arguments);
         let of_assemblyscript = self.in_assemblyscript.run(&invocation, arguments);
         assert_eq!(of_c, of_assemblyscript, "C and AssemblyScript at {trigger:?} of {arguments:02x?}");
-        let of_rust = self.in_rust.run(&invocation, arguments);
+        let of_rust = Runs::run(&mut self.in_rust, &invocation, arguments);
         assert_eq!(without_words(of_c.clone()), without_words(of_rust), "Rust at {trigger:?} of {arguments:02x?}");
         of_c
     }

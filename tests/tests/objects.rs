@@ -47,7 +47,7 @@ fn replies(module: &[u8]) -> Vec<Reply> {
     let run = inputs.map(|((trigger, arguments), position)| {
         let (position, now) = (Position(position), Timestamp(1_000_000 + position));
         let invocation = Invocation { position, now, seed: 42, call: None, caller: None, trigger };
-        let outcome = executor.invoke(object, &invocation, arguments, |_: &Outcome| Ok(()));
+        let outcome = executor.invoke(object, &invocation, arguments, &|_: &Outcome| Ok(()));
         outcome.expect("no call of these traps").reply
     });
     run.collect()

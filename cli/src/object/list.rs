@@ -50,6 +50,7 @@ pub(super) fn state_json(state: &ObjectState) -> Value {
         "changed": state.changed.0,
         "gas_per_call": state.limits.gas_per_call,
         "memory_pages": state.limits.memory_pages,
+        "waiting": state.waiting,
         "suspended": state.suspended,
         "previous": state.previous.as_ref().map(hash),
         "versions": state.versions.iter().map(hash).collect::<Vec<_>>(),
@@ -67,6 +68,7 @@ fn as_text(list: &ObjectList) -> String {
         "LOADED",
         "GAS PER CALL",
         "MEMORY PAGES",
+        "WAITING",
         "STATE",
     ]);
     for state in &list.objects {
@@ -80,6 +82,7 @@ fn as_text(list: &ObjectList) -> String {
             state.loaded.to_string(),
             state.limits.gas_per_call.to_string(),
             state.limits.memory_pages.to_string(),
+            state.waiting.to_string(),
             match &state.suspended {
                 None => "runs".into(),
                 Some(why) => print::clean(&format!("suspended: {why}")),
@@ -108,6 +111,9 @@ pub(super) fn state_lines(state: &ObjectState) -> Vec<String> {
         None => "runs".into(),
         Some(why) => format!("suspended: {why}"),
     });
+    if state.waiting > 0 {
+        lines.push(format!("{} calls wait for it", state.waiting));
+    }
     if let Some(previous) = &state.previous {
         lines.push(format!("rollback goes to module {previous}"));
     }

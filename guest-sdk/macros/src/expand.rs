@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Error, Ident, ItemImpl, LitStr, Result, Type};
 
-use crate::method::{self, Constructor, Method, Methods};
+use crate::method::{self, Constructor, Hook, Method, Methods, Parameter};
 use crate::object::{self, proxy_name};
 
 /// What stands beside the impl block.
@@ -63,6 +63,7 @@ fn object_impl(object: &Ident, methods: &Methods) -> TokenStream {
     let init = methods.constructor.iter().flat_map(|constructor| &constructor.arguments).map(argument);
     let create = create(object, methods.constructor.as_ref());
     let arms = methods.methods.iter().map(|method| arm(object, method));
+    let hooks = methods.hooks.iter().map(|hook| self::hook(object, hook));
     quote! {
         impl ::concoord::Object for #object {
             fn interface() -> ::concoord::wire::interface::Interface {
@@ -73,21 +74,29 @@ fn object_impl(object: &Ident, methods: &Methods) -> TokenStream {
                 #create
             }
 
-            fn call(&mut self, method: &str, arguments: &[u8]) -> ::concoord::wire::abi::Answer {
-                use ::concoord::wire::abi::{Answer, Rejection};
+            fn run(
+                &mut self,
+                cx: &mut ::concoord::Context,
+                method: &str,
+                arguments: &[u8],
+            ) -> ::concoord::wire::abi::Reply {
+                use ::concoord::wire::abi::{Answer, Rejection, Reply};
 
-                fn answer(
+                fn reply(
                     object: &mut #object,
+                    cx: &mut ::concoord::Context,
                     method: &str,
                     arguments: &[u8],
-                ) -> ::core::result::Result<Answer, Rejection> {
+                ) -> ::core::result::Result<Reply, Rejection> {
                     ::core::result::Result::Ok(match method {
                         #(#arms)*
                         _ => return ::core::result::Result::Err(Rejection::UnknownMethod),
                     })
                 }
-                answer(self, method, arguments).unwrap_or_else(Answer::Rejected)
+                reply(self, cx, method, arguments).unwrap_or_else(|why| Reply::Now(Answer::Rejected(why)))
             }
+
+            #(#hooks)*
         }
     }
 }
@@ -96,8 +105,9 @@ fn description(method: &Method) -> TokenStream {
     let Method { name, doc, .. } = method;
     let name = name_text(name);
     let kind = kind(method);
-    let arguments = method.arguments.iter().map(argument);
-    let result = sent(&method.returns.result);
+    let arguments = method.arguments();
+    let arguments = arguments.iter().map(argument);
+    let result = sent(method.result());
     let error = match &method.returns.error {
         Some(error) => {
             let error = sent(error);
@@ -129,7 +139,9 @@ fn sent(ty: &Type) -> TokenStream {
 }
 
 fn kind(method: &Method) -> TokenStream {
-    if method.update {
+    if method.waits_for().is_some() {
+        quote!(::concoord::wire::interface::MethodKind::Waiting)
+    } else if method.update {
         quote!(::concoord::wire::interface::MethodKind::Update)
     } else {
         quote!(::concoord::wire::interface::MethodKind::Query)
@@ -179,9 +191,39 @@ fn create(object: &Ident, constructor: Option<&Constructor>) -> TokenStream {
 
 fn arm(object: &Ident, method: &Method) -> TokenStream {
     let (name, text) = (&method.name, name_text(&method.name));
-    let (read, variables) = read_arguments(&method.arguments);
+    let (read, variables) = read_arguments(&method.arguments());
     let receiver = if method.update { quote!(object) } else { quote!(&*object) };
-    let call = quote!(#object::#name(#receiver, #(#variables),*));
+    let mut variables = variables.into_iter();
+    let parameters = method.parameters.iter().map(|parameter| match parameter {
+        Parameter::Context => quote!(cx),
+        Parameter::Waiter(_) => quote!(waiter),
+        Parameter::Sent(..) => {
+            let variable = variables.next();
+            quote!(#variable)
+        }
+    });
+    let call = quote!(#object::#name(#receiver, #(#parameters),*));
+    if let Some(answer) = method.waits_for() {
+        let refused = match &method.returns.error {
+            Some(error) => {
+                let error = sent(error);
+                quote! {
+                    if let ::core::result::Result::Err(error) = #call {
+                        return ::core::result::Result::Ok(Reply::Now(Answer::Failed(#error::encode(&error))));
+                    }
+                }
+            }
+            None => quote!(#call;),
+        };
+        return quote! {
+            #text => {
+                #read
+                let waiter = ::concoord::Waiter::<#answer>::of(cx);
+                #refused
+                Reply::Parked
+            }
+        };
+    }
     let result = sent(&method.returns.result);
     let answer = match &method.returns.error {
         Some(error) => {
@@ -198,7 +240,22 @@ fn arm(object: &Ident, method: &Method) -> TokenStream {
     quote! {
         #text => {
             #read
-            #answer
+            Reply::Now(#answer)
+        }
+    }
+}
+
+/// Runs a function of the object's when something has happened.
+fn hook(object: &Ident, hook: &Hook) -> TokenStream {
+    let name = &hook.name;
+    let (on, what) = match name.to_string().as_str() {
+        "session_closed" => (quote!(on_session_closed), quote!(::concoord::wire::SessionId)),
+        "cancelled" => (quote!(on_cancelled), quote!(::concoord::wire::CallId)),
+        _ => (quote!(on_timer), quote!(::core::primitive::u64)),
+    };
+    quote_spanned! {name.span()=>
+        fn #on(&mut self, cx: &mut ::concoord::Context, what: #what) {
+            #object::#name(self, cx, what);
         }
     }
 }
@@ -225,7 +282,8 @@ fn proxy_impl(object: &Ident, methods: &[Method]) -> TokenStream {
 }
 
 fn proxy_method(method: &Method) -> TokenStream {
-    let Method { name, doc_attributes, arguments, .. } = method;
+    let Method { name, doc_attributes, .. } = method;
+    let arguments = method.arguments();
     let (text, kind) = (name_text(name), kind(method));
     let undocumented = doc_attributes.is_empty().then(|| {
         let doc = format!("Calls `{name}`.");
@@ -237,7 +295,7 @@ fn proxy_method(method: &Method) -> TokenStream {
         let sent = sent(ty);
         quote!(#sent::encode(&#name))
     });
-    let (result, decode) = (&method.returns.result, sent(&method.returns.result));
+    let (result, decode) = (method.result(), sent(method.result()));
     let (error, returned) = match &method.returns.error {
         Some(error) => {
             let decode_error = sent(error);

@@ -1,12 +1,12 @@
 //! Reads the functions of an impl block into methods, refusing with advice what can't be one.
 
 use syn::{
-    Attribute, Error, FnArg, GenericParam, Ident, ImplItem, ImplItemFn, ItemImpl, Pat, Receiver, Result, Type,
+    Attribute, Error, FnArg, GenericParam, Ident, ImplItem, ImplItemFn, ItemImpl, Pat, PatType, Receiver, Result, Type,
     Visibility,
 };
 
 use crate::object::doc;
-use crate::types::{self, Returns};
+use crate::types::{self, Returns, Special};
 
 /// Names that the proxy has itself.
 const PROXY_NAMES: [&str; 2] = ["new", "named"];
@@ -16,6 +16,7 @@ const RECEIVERS: &str = "`&self` (a query) or `&mut self` (an update)";
 pub(crate) struct Methods {
     pub(crate) constructor: Option<Constructor>,
     pub(crate) methods: Vec<Method>,
+    pub(crate) hooks: Vec<Hook>,
 }
 
 /// `pub fn new(..) -> Self` or `-> Result<Self, E>`.
@@ -30,13 +31,60 @@ pub(crate) struct Method {
     pub(crate) doc: String,
     pub(crate) doc_attributes: Vec<Attribute>,
     pub(crate) update: bool,
-    pub(crate) arguments: Vec<(Ident, Type)>,
+    pub(crate) parameters: Vec<Parameter>,
     pub(crate) returns: Returns,
 }
 
+/// What a method takes.
+pub(crate) enum Parameter {
+    /// `cx: &mut Context`
+    Context,
+    /// `waiter: Waiter<T>`, with the `T`.
+    Waiter(Type),
+    /// Something that callers send.
+    Sent(Ident, Type),
+}
+
+impl Method {
+    /// What callers send.
+    pub(crate) fn arguments(&self) -> Vec<(Ident, Type)> {
+        let sent = self.parameters.iter().filter_map(|parameter| match parameter {
+            Parameter::Sent(name, ty) => Some((name.clone(), ty.clone())),
+            Parameter::Context | Parameter::Waiter(_) => None,
+        });
+        sent.collect()
+    }
+
+    /// What callers wait for, if it is a method that may let them wait.
+    pub(crate) fn waits_for(&self) -> Option<&Type> {
+        self.parameters.iter().find_map(|parameter| match parameter {
+            Parameter::Waiter(ty) => Some(ty),
+            Parameter::Context | Parameter::Sent(..) => None,
+        })
+    }
+
+    /// What callers get.
+    pub(crate) fn result(&self) -> &Type {
+        self.waits_for().unwrap_or(&self.returns.result)
+    }
+}
+
+/// A function that the object has for something that happens: [`HOOKS`].
+pub(crate) struct Hook {
+    pub(crate) name: Ident,
+}
+
+/// Names of the functions without `pub` that run when something has happened.
+const HOOKS: [&str; 3] = ["session_closed", "cancelled", "timer"];
+
 /// Reads all of an impl block, and reports everything that is wrong with it at once.
 pub(crate) fn read(block: &ItemImpl) -> Result<Methods> {
-    let mut read = Methods { constructor: None, methods: vec![] };
+    let own = block.items.iter().filter_map(|item| match item {
+        ImplItem::Fn(function) if matches!(function.vis, Visibility::Inherited) => Some(function.sig.ident.clone()),
+        _ => None,
+    });
+    let hooks = own.filter(|name| HOOKS.iter().any(|hook| name == hook)).map(|name| Hook { name }).collect();
+    let mut read = Methods { constructor: None, methods: vec![], hooks };
     let public = block.items.iter().filter_map(|item| match item {
         ImplItem::Fn(function) if matches!(function.vis, Visibility::Public(_)) => Some(function),
         _ => None,
@@ -114,14 +162,34 @@ fn method(function: &ImplItemFn, receiver: &Receiver) -> Result<Method> {
     let returns = types::returns(&function.sig.output)?;
     types::check(&returns.result)?;
     returns.error.iter().try_for_each(types::check)?;
-    Ok(Method {
+    let method = Method {
         doc: doc(&function.attrs),
         doc_attributes: function.attrs.iter().filter(|attribute| attribute.path().is_ident("doc")).cloned().collect(),
         update: receiver.mutability.is_some(),
-        arguments: arguments(function)?,
+        parameters: parameters(function)?,
         returns,
         name,
-    })
+    };
+    check_waiting(function, &method)?;
+    Ok(method)
+}
+
+fn check_waiting(function: &ImplItemFn, method: &Method) -> Result<()> {
+    let waiters = method.parameters.iter().filter(|parameter| matches!(parameter, Parameter::Waiter(_))).count();
+    let name = &method.name;
+    if waiters > 1 {
+        return Err(Error::new_spanned(name, "a call has one caller: take one `Waiter`"));
+    }
+    if waiters == 1 && !method.update {
+        return Err(Error::new_spanned(name, "a query can't wait, since it leaves no trace: take `&mut self`"));
+    }
+    let returns_nothing = matches!(&method.returns.result, Type::Tuple(tuple) if tuple.elems.is_empty());
+    if waiters == 1 && !returns_nothing {
+        let advice = "the caller gets what `Waiter::answer` is given: return nothing, or `Result<(), E>` for what is \
+                      refused at once";
+        return Err(Error::new_spanned(&function.sig.output, advice));
+    }
+    Ok(())
 }
 
 fn constructor(function: &ImplItemFn) -> Result<Constructor> {
@@ -134,20 +202,33 @@ fn constructor(function: &ImplItemFn) -> Result<Constructor> {
     }
 }
 
+/// What a method takes, in order.
+fn parameters(function: &ImplItemFn) -> Result<Vec<Parameter>> {
+    let parameter = |argument: &PatType| match types::special(&argument.ty) {
+        Some(Special::Context) => Ok(Parameter::Context),
+        Some(Special::Waiter(ty)) => types::check(&ty).map(|()| Parameter::Waiter(*ty)),
+        None => sent(argument).map(|(name, ty)| Parameter::Sent(name, ty)),
+    };
+    typed(function).map(parameter).collect()
+}
+
 fn arguments(function: &ImplItemFn) -> Result<Vec<(Ident, Type)>> {
-    let typed = function.sig.inputs.iter().filter_map(|input| match input {
+    typed(function).map(sent).collect()
+}
+
+fn typed(function: &ImplItemFn) -> impl Iterator<Item = &PatType> {
+    function.sig.inputs.iter().filter_map(|input| match input {
         FnArg::Typed(typed) => Some(typed),
         FnArg::Receiver(_) => None,
-    });
-    typed
-        .map(|argument| {
-            types::check(&argument.ty)?;
-            match &*argument.pat {
-                Pat::Ident(named) if named.subpat.is_none() && named.by_ref.is_none() => {
-                    Ok((named.ident.clone(), (*argument.ty).clone()))
-                }
-                pattern => Err(Error::new_spanned(pattern, "callers see the argument's name: write `name: Type`")),
-            }
-        })
-        .collect()
+    })
+}
+
+fn sent(argument: &PatType) -> Result<(Ident, Type)> {
+    types::check(&argument.ty)?;
+    match &*argument.pat {
+        Pat::Ident(named) if named.subpat.is_none() && named.by_ref.is_none() => {
+            Ok((named.ident.clone(), (*argument.ty).clone()))
+        }
+        pattern => Err(Error::new_spanned(pattern, "callers see the argument's name: write `name: Type`")),
+    }
 }

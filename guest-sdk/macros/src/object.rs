@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
-use syn::{Attribute, Error, ItemStruct, Result, parse_quote};
+use syn::{Attribute, Error, ItemStruct, Member, Result, parse_quote};
 
 use crate::types;
 
@@ -25,6 +25,7 @@ pub(crate) fn expand(mut object: ItemStruct) -> TokenStream {
         }
     }
 
+    let fields: Vec<Member> = object.fields.members().collect();
     let (name, visibility) = (&object.ident, &object.vis);
     let (name_text, doc) = (name.to_string(), doc(&object.attrs));
     let proxy = proxy_name(name);
@@ -37,6 +38,13 @@ pub(crate) fn expand(mut object: ItemStruct) -> TokenStream {
             const NAME: &'static str = #name_text;
             const VERSION: &'static str = ::core::env!("CARGO_PKG_VERSION");
             const DOC: &'static str = #doc;
+
+            fn drop_ended(&mut self, ended: ::concoord::Ended) {
+                #[allow(unused_imports, reason = "which of the two it is follows from the fields")]
+                use ::concoord::__private::{HoldsNone, HoldsWaiters};
+                #((&mut ::concoord::__private::Field(&mut self.#fields)).drop_ended(ended);)*
+                let _ = ended;
+            }
         }
 
         #[doc = #proxy_doc]

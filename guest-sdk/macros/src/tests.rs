@@ -50,6 +50,25 @@ fn functions_that_can_not_be_methods_are_refused_with_advice() {
         ),
         (
             quote!(
+                pub fn take(&self, waiter: Waiter<u64>) {}
+            ),
+            "a query can't wait, since it leaves no trace: take `&mut self`",
+        ),
+        (
+            quote!(
+                pub fn take(&mut self, waiter: Waiter<u64>, other: Waiter<u64>) {}
+            ),
+            "a call has one caller: take one `Waiter`",
+        ),
+        (
+            quote!(
+                pub fn take(&mut self, waiter: Waiter<u64>) -> u64 {}
+            ),
+            "the caller gets what `Waiter::answer` is given: return nothing, or `Result<(), E>` for what is refused at \
+             once",
+        ),
+        (
+            quote!(
                 pub unsafe fn poke(&self) {}
             ),
             "callers can't promise anything to an unsafe method: remove `unsafe`",

@@ -27,6 +27,30 @@ pub(crate) fn check(ty: &Type) -> Result<()> {
     }
 }
 
+/// A parameter that no caller sends.
+pub(crate) enum Special {
+    /// `&mut Context`
+    Context,
+    /// `Waiter<T>`, with the `T`.
+    Waiter(Box<Type>),
+}
+
+/// Knows such a parameter by its spelling.
+pub(crate) fn special(ty: &Type) -> Option<Special> {
+    let named = |ty: &Type, name: &str| match ty {
+        Type::Path(path) => path.path.segments.last().filter(|last| last.ident == name).cloned(),
+        _ => None,
+    };
+    if let Type::Reference(reference) = ty {
+        return named(&reference.elem, "Context").map(|_| Special::Context);
+    }
+    let PathArguments::AngleBracketed(arguments) = named(ty, "Waiter")?.arguments else { return None };
+    match arguments.args.first()? {
+        GenericArgument::Type(ty) => Some(Special::Waiter(Box::new(ty.clone()))),
+        _ => None,
+    }
+}
+
 /// Of whatever has a lifetime.
 pub(crate) const BORROWED: &str = "what crosses the network is owned: take and return types without a lifetime";
 

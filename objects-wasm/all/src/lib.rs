@@ -2,3 +2,5 @@
 
 pub use concoord_object_counter as counter;
 pub use concoord_object_counter::{Counter, CounterProxy};
+pub use concoord_object_lock as lock;
+pub use concoord_object_lock::{Lock, LockProxy};

@@ -38,6 +38,8 @@ impl<T> Caller<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Update,
+    /// An update that may be parked for so long, `None` for as long as the session lives.
+    Waiting(Option<Duration>),
     Query(Consistency),
 }
 
@@ -55,11 +57,14 @@ pub(crate) struct Invocation {
 impl Invocation {
     /// The same method with the same arguments of whoever has the name now: nothing came of `request`, because the object
     /// that had it is gone. `None` for requests that run no method.
-    pub(crate) fn again(request: Request, object: Option<String>, caller: Caller<Answer>) -> Option<Invocation> {
-        let (kind, method, arguments) = match request {
-            Request::Call { method, arguments, .. } => (Kind::Update, method, arguments),
-            Request::Query { method, arguments, consistency, .. } => (Kind::Query(consistency), method, arguments),
-            _ => return None,
+    pub(crate) fn again(
+        kind: Kind,
+        request: Request,
+        object: Option<String>,
+        caller: Caller<Answer>,
+    ) -> Option<Invocation> {
+        let (Request::Call { method, arguments, .. } | Request::Query { method, arguments, .. }) = request else {
+            return None;
         };
         Some(Invocation { kind, object, method, arguments, caller })
     }
@@ -77,6 +82,8 @@ pub(crate) enum Command {
     View {
         caller: Caller<Roster>,
     },
+    /// Somebody does not wait any more for a call that may be parked.
+    Dropped,
     /// Say goodbye and end.
     Close {
         done: oneshot::Sender<()>,

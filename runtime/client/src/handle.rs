@@ -19,12 +19,10 @@ use tokio::time::{Instant, timeout};
 use crate::addresses;
 use crate::command::{Caller, Command, Invocation, Kind};
 use crate::error::ClientError;
+use crate::limits::TIMEOUT_MAX;
 use crate::names::Names;
 use crate::options::Options;
 use crate::task::{self, Start};
-
-/// The longest time-out that is taken literally; a longer one is as good as this.
-const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A client of one cluster. Clones are cheap and share one connection and one session, over which any number of
 /// requests go side by side. When the last clone is dropped the session is closed; [`Client::close`] waits for that.
@@ -61,7 +59,15 @@ impl Client {
         let endpoint = Endpoint::client().map_err(|error| setup(&error))?;
         let random = StdRng::try_from_rng(&mut SysRng).map_err(|error| setup(&error))?;
         let (sender, commands) = mpsc::unbounded_channel();
-        tokio::spawn(task::run(Start { endpoint, targets, names, found, commands, random }));
+        tokio::spawn(task::run(Start {
+            endpoint,
+            targets,
+            names,
+            found,
+            commands,
+            session_ttl: options.session_ttl,
+            random,
+        }));
         let places = Arc::new(Semaphore::new(options.outstanding_max.min(Semaphore::MAX_PERMITS)));
         let client = Client { commands: sender, places, options };
         client.with_timeout(limit).view().await?;
@@ -72,6 +78,13 @@ impl Client {
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Client {
         let options = Options { timeout, ..self.options };
+        Client { options, ..self.clone() }
+    }
+
+    /// The same client, whose calls may be parked for at most `wait` each, in the cluster's time.
+    #[must_use]
+    pub fn with_wait(&self, wait: Duration) -> Client {
+        let options = Options { wait: Some(wait), ..self.options };
         Client { options, ..self.clone() }
     }
 
@@ -92,6 +105,25 @@ impl Client {
     /// error it changed nothing.
     pub async fn call(&self, object: Option<&str>, method: &str, arguments: Vec<u8>) -> Result<Answer, ClientError> {
         self.invoke_kind(Kind::Update, object, method, arguments).await
+    }
+
+    /// Executes an update that may have to wait for another one, as [`Client::call`]. Until it is executed it may take the
+    /// client's timeout; then it waits in the cluster for as long as [`Options::wait`] says.
+    ///
+    /// Dropping the future ends the wait, unless the answer comes first.
+    ///
+    /// # Errors
+    /// As [`Client::call`]; [`CallError::WaitedInVain`](concoord_wire::client::CallError::WaitedInVain).
+    pub async fn call_waiting(
+        &self,
+        object: Option<&str>,
+        method: &str,
+        arguments: Vec<u8>,
+    ) -> Result<Answer, ClientError> {
+        let mut waiter = Waiter { commands: &self.commands, done: false };
+        let answer = self.invoke_kind(Kind::Waiting(self.options.wait), object, method, arguments).await;
+        waiter.done = true;
+        answer
     }
 
     /// Executes a query, seeing at least what `consistency` says.
@@ -182,6 +214,21 @@ impl Client {
     }
 }
 
+/// Says when it is dropped before its call is answered.
+struct Waiter<'a> {
+    commands: &'a mpsc::UnboundedSender<Command>,
+    done: bool,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            // Without a task there is no call.
+            let _ = self.commands.send(Command::Dropped);
+        }
+    }
+}
+
 fn within(what: &'static str, size: usize, limit: usize) -> Result<(), ClientError> {
     if size <= limit { Ok(()) } else { Err(ClientError::TooLarge { what, size, limit }) }
 }
@@ -199,6 +246,7 @@ impl caller::Caller for Client {
         match kind {
             MethodKind::Query => self.query(object, method, arguments, Consistency::Linearizable).await,
             MethodKind::Update => self.call(object, method, arguments).await,
+            MethodKind::Waiting => self.call_waiting(object, method, arguments).await,
         }
     }
 }

@@ -33,8 +33,10 @@ pub(crate) const IDLE_ROUND_PAUSE: Duration = Duration::from_secs(1);
 /// Addresses remembered from rosters and redirects beside the given ones.
 pub(crate) const LEARNED_MAX: usize = 64;
 
-/// A session without calls is kept by a sign of life this often. A cluster ends it after 60 s of decided time.
-pub(crate) const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(20);
+/// Signs of life that a session without calls gives in its time to live.
+pub(crate) const KEEP_ALIVES: u32 = 3;
+/// The longest time-out that is taken literally; a longer one is as good as this.
+pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How far the numbers of calls under way may be ahead of the floor. The cluster keeps 4096 unacknowledged replies of
 /// one session; calls beyond this wait here, where waiting costs nothing.
 pub(crate) const CALLS_AHEAD_MAX: u64 = 2048;

@@ -51,10 +51,10 @@ pub(crate) struct Outstanding {
 }
 
 impl Outstanding {
-    pub(crate) fn new(random: StdRng, now: Instant) -> Outstanding {
+    pub(crate) fn new(random: StdRng, now: Instant, session_ttl: Duration) -> Outstanding {
         Outstanding {
             names: BTreeMap::new(),
-            updates: Updates::new(random, now),
+            updates: Updates::new(random, now, session_ttl),
             asks: Asks::default(),
             earliest: None,
         }
@@ -71,7 +71,7 @@ impl Outstanding {
             None => {
                 let name = invocation.object.clone();
                 let consistency = match invocation.kind {
-                    Kind::Update => Consistency::Linearizable,
+                    Kind::Update | Kind::Waiting(_) => Consistency::Linearizable,
                     Kind::Query(consistency) => consistency,
                 };
                 self.names.insert(name.clone(), Named::Asked(vec![invocation]));
@@ -85,7 +85,7 @@ impl Outstanding {
     /// `fresh` says that the name was looked up for this.
     fn invoke_known(&mut self, object: ObjectId, fresh: bool, invocation: Invocation) {
         match invocation.kind {
-            Kind::Update => self.updates.push(object, fresh, invocation),
+            Kind::Update | Kind::Waiting(_) => self.updates.push(object, fresh, invocation),
             Kind::Query(consistency) => {
                 let Invocation { object: name, method, arguments, caller, .. } = invocation;
                 let known_as = (!fresh).then_some(name);
@@ -110,6 +110,11 @@ impl Outstanding {
     pub(crate) fn view(&mut self, caller: Caller<Roster>) {
         self.expect_by(caller.deadline);
         self.asks.push(Purpose::View(caller), |request| Request::View { request });
+    }
+
+    /// Tells the cluster of the calls that nobody waits for any more.
+    pub(crate) fn cancel_dropped(&mut self) {
+        self.updates.cancel_dropped();
     }
 
     /// Asks the connected replica who leads, unless it is asked already.
@@ -202,9 +207,13 @@ impl Outstanding {
                 self.updates.on_session_gone(session);
                 Heard::answer(Hint::Fine)
             }
-            Response::Called { call, result } => {
+            Response::Parked { call } => {
+                self.updates.on_parked(now, call);
+                Heard::answer(Hint::Fine)
+            }
+            Response::Called { call, result, waited } => {
                 self.forget_unknown(&result);
-                let hint = self.updates.on_called(now, call, result);
+                let hint = self.updates.on_called(now, call, result, waited);
                 for invocation in self.updates.take_misdirected() {
                     self.invoke(invocation);
                 }
@@ -253,7 +262,13 @@ impl Outstanding {
     ) {
         match (&result, known_as) {
             (Err(CallError::UnknownObject { .. }), Some(name)) => {
-                Invocation::again(request, name, caller).into_iter().for_each(|invocation| self.invoke(invocation));
+                let kind = match request {
+                    Request::Query { consistency, .. } => Kind::Query(consistency),
+                    _ => Kind::Update,
+                };
+                Invocation::again(kind, request, name, caller)
+                    .into_iter()
+                    .for_each(|invocation| self.invoke(invocation));
             }
             _ => caller.answer(result.map_err(ClientError::Call)),
         }

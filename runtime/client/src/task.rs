@@ -34,19 +34,20 @@ pub(crate) struct Start {
     pub(crate) names: Names,
     pub(crate) found: Resolved,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
+    pub(crate) session_ttl: Duration,
     pub(crate) random: StdRng,
 }
 
 /// Runs until the client is closed or every handle is dropped.
 pub(crate) async fn run(start: Start) {
-    let Start { endpoint, targets, names, found, commands, mut random } = start;
+    let Start { endpoint, targets, names, found, commands, session_ttl, mut random } = start;
     let task = Task {
         commands,
         targets,
         names,
         look_up_at: look_up_at(&found, Instant::now()),
         book: Book::new(&found),
-        outstanding: Outstanding::new(StdRng::from_rng(&mut random), Instant::now()),
+        outstanding: Outstanding::new(StdRng::from_rng(&mut random), Instant::now(), session_ttl),
         link: None,
         search: Search::new(endpoint),
         cluster: None,
@@ -113,6 +114,7 @@ impl Task {
                     self.outstanding.describe(name, consistency, caller);
                 }
                 Command::View { caller } => self.outstanding.view(caller),
+                Command::Dropped => self.outstanding.cancel_dropped(),
                 Command::Close { done } => return Some(done),
             }
             next = self.commands.try_recv().ok();

@@ -2,7 +2,8 @@
 //!
 //! An update waits unnumbered until a session is open, then gets the session's next number and keeps it over every
 //! retry. **Invariants:** a number is given once; `calls` holds exactly the numbered updates that are neither answered
-//! nor given up, so everything below the first of a session may be forgotten by the cluster (the floor).
+//! nor given up, so everything below the first of a session may be forgotten by the cluster (the floor). Those that the cluster
+//! said to be parked are in `parked` instead: the floor passes them, and their answers are acknowledged one by one.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -14,9 +15,9 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use tokio::time::{Duration, Instant};
 
-use crate::command::{Caller, Invocation};
+use crate::command::{Caller, Invocation, Kind};
 use crate::error::ClientError;
-use crate::limits::{BACKOFF_MAX, BACKOFF_MIN, CALLS_AHEAD_MAX, KEEP_ALIVE_AFTER};
+use crate::limits::{BACKOFF_MAX, BACKOFF_MIN, CALLS_AHEAD_MAX, KEEP_ALIVES, TIMEOUT_MAX};
 
 /// Whether a request is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,9 @@ struct Update {
     way: Way,
     /// How often it was sent under its number.
     attempts: u32,
+    kind: Kind,
+    /// Nobody waits for it any more, and the cluster is to be told so.
+    cancelled: bool,
 }
 
 #[derive(Debug)]
@@ -83,6 +87,9 @@ pub(crate) struct Updates {
     session: Session,
     waiting: VecDeque<Update>,
     calls: BTreeMap<CallId, Update>,
+    parked: BTreeMap<CallId, Update>,
+    /// Numbers of the session that were parked and are answered, which the cluster is to be told.
+    received: VecDeque<u64>,
     /// Numbered updates to be sent, roughly in order. May name some that are gone.
     ready: VecDeque<CallId>,
     later: BTreeSet<(Instant, CallId)>,
@@ -91,20 +98,25 @@ pub(crate) struct Updates {
     sent: usize,
     /// When the cluster last heard of the session.
     kept: Instant,
+    /// How long the cluster keeps it without hearing of it.
+    ttl: Duration,
     random: StdRng,
 }
 
 impl Updates {
-    pub(crate) fn new(random: StdRng, now: Instant) -> Updates {
+    pub(crate) fn new(random: StdRng, now: Instant, ttl: Duration) -> Updates {
         Updates {
             session: Session::None,
             waiting: VecDeque::new(),
             calls: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            received: VecDeque::new(),
             ready: VecDeque::new(),
             later: BTreeSet::new(),
             misdirected: Vec::new(),
             sent: 0,
             kept: now,
+            ttl,
             random,
         }
     }
@@ -116,10 +128,15 @@ impl Updates {
 
     /// Takes an update of a known object; `fresh` says that its name was looked up for this.
     pub(crate) fn push(&mut self, object: ObjectId, fresh: bool, invocation: Invocation) {
-        let Invocation { object: name, method, arguments, caller, .. } = invocation;
-        let request = Request::Call { call: NO_CALL, floor: 0, object, method, arguments };
+        let Invocation { kind, object: name, method, arguments, caller } = invocation;
+        let wait_us = match kind {
+            Kind::Waiting(Some(wait)) => u64::try_from(wait.as_micros()).unwrap_or(u64::MAX).max(1),
+            Kind::Waiting(None) | Kind::Update | Kind::Query(_) => 0,
+        };
+        let request = Request::Call { call: NO_CALL, floor: 0, received: None, wait_us, object, method, arguments };
         let known_as = (!fresh).then_some(name);
-        self.waiting.push_back(Update { request, caller, known_as, way: Way::Ready, attempts: 0 });
+        let (way, attempts, cancelled) = (Way::Ready, 0, false);
+        self.waiting.push_back(Update { request, caller, known_as, way, attempts, kind, cancelled });
     }
 
     /// Updates that reached nobody, because the objects that had their names are gone. They were not executed, and under
@@ -135,7 +152,7 @@ impl Updates {
 
     /// Whether nobody waits for an update.
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.calls.is_empty()
+        self.waiting.is_empty() && self.calls.is_empty() && self.parked.is_empty()
     }
 
     /// The open session.
@@ -152,21 +169,24 @@ impl Updates {
             Session::Opening { way: Way::Later(at), .. } if !self.waiting.is_empty() => Some(at),
             _ => None,
         };
-        let keep = self.session().map(|_| self.kept + KEEP_ALIVE_AFTER);
+        let keep = self.session().map(|_| self.kept + self.ttl / KEEP_ALIVES);
         let later = self.later.first().map(|(at, _)| *at);
         [opening, keep, later].into_iter().flatten().min()
     }
 
     /// Whether the session needs a sign of life.
     pub(crate) fn keep_alive_is_due(&self, now: Instant) -> bool {
-        self.session().is_some() && now >= self.kept + KEEP_ALIVE_AFTER
+        self.session().is_some() && now >= self.kept + self.ttl / KEEP_ALIVES
     }
 
     /// The current connection is a new one or none: everything is to be sent again.
     pub(crate) fn on_connection_changed(&mut self) {
         self.later.clear();
-        self.ready = self.calls.keys().copied().collect();
-        self.calls.values_mut().for_each(|update| update.way = Way::Ready);
+        self.ready.clear();
+        for (call, update) in self.parked.iter_mut().chain(&mut self.calls) {
+            update.way = Way::Ready;
+            self.ready.push_back(*call);
+        }
         if let Session::Opening { way, .. } = &mut self.session {
             *way = Way::Ready;
         }
@@ -225,7 +245,8 @@ impl Updates {
                 Way::Sent => false,
             };
             if due {
-                push(&Request::OpenSession { nonce: *nonce })?;
+                let ttl_ms = u32::try_from(self.ttl.as_millis()).unwrap_or(u32::MAX);
+                push(&Request::OpenSession { nonce: *nonce, ttl_ms })?;
                 *way = Way::Sent;
                 self.sent += 1;
             }
@@ -256,7 +277,7 @@ impl Updates {
         self.session = Session::Open { id, next: number };
     }
 
-    /// All numbers of the session up to this one are answered or given up.
+    /// All numbers of the session up to this one are answered, given up or parked.
     fn floor(&self, session: SessionId, next: u64) -> u64 {
         let first = CallId { session, sequence: 0 }..=CallId { session, sequence: u64::MAX };
         self.calls.range(first).next().map_or(next, |(call, _)| call.sequence) - 1
@@ -273,22 +294,29 @@ impl Updates {
             Session::Open { id, next } if id == call.session => Some(self.floor(id, next)),
             _ => None,
         };
-        let Some(update) = self.calls.get_mut(&call) else { return Ok(()) };
+        let update = self.calls.get_mut(&call).or_else(|| self.parked.get_mut(&call));
+        let Some(update) = update else { return Ok(()) };
         if update.way == Way::Sent {
             return Ok(());
         }
-        if let (Request::Call { floor, .. }, Some(now_open)) = (&mut update.request, now_open) {
+        if let (Request::Call { floor, received, .. }, Some(now_open)) = (&mut update.request, now_open) {
             *floor = now_open;
+            if received.is_none() && self.received.front().is_some_and(|sequence| *sequence <= now_open) {
+                *received = self.received.pop_front();
+            }
         }
         match push(&update.request) {
             Ok(()) => {}
             Err(SendError::TooLarge(error)) => {
-                let update = self.calls.remove(&call).expect("it was found above");
+                let update = self.remove(call).expect("it was found above");
                 let (size, limit) = (error.size, error.limit);
                 update.caller.answer(Err(ClientError::TooLarge { what: "a call", size, limit }));
                 return Ok(());
             }
             Err(error) => return Err(error),
+        }
+        if update.cancelled {
+            push(&Request::Cancel { call })?;
         }
         (update.way, update.attempts) = (Way::Sent, update.attempts + 1);
         self.sent += 1;
@@ -311,6 +339,7 @@ impl Updates {
             Ok(id) => {
                 tracing::debug!(session = %id, "session opened");
                 self.session = Session::Open { id, next: 1 };
+                self.received.clear();
                 self.kept = now;
                 return Hint::Fine;
             }
@@ -343,8 +372,46 @@ impl Updates {
         }
     }
 
-    pub(crate) fn on_called(&mut self, now: Instant, call: CallId, result: Result<Answer, CallError>) -> Hint {
-        let Some(update) = self.calls.get_mut(&call) else { return Hint::Fine };
+    /// A call waits for another one.
+    pub(crate) fn on_parked(&mut self, now: Instant, call: CallId) {
+        if let Some(mut update) = self.calls.remove(&call) {
+            if let Kind::Waiting(wait) = update.kind {
+                let wait = wait.map_or(TIMEOUT_MAX, |wait| wait.saturating_add(update.caller.after));
+                update.caller.deadline = now + wait.min(TIMEOUT_MAX);
+            }
+            self.parked.insert(call, update);
+        }
+    }
+
+    /// Tells the cluster of the calls that nobody waits for any more.
+    pub(crate) fn cancel_dropped(&mut self) {
+        for (call, update) in self.parked.iter_mut().chain(&mut self.calls) {
+            if matches!(update.kind, Kind::Waiting(_)) && !update.cancelled && update.caller.is_gone() {
+                update.cancelled = true;
+                self.sent -= usize::from(update.way == Way::Sent);
+                update.way = Way::Ready;
+                self.ready.push_back(*call);
+            }
+        }
+    }
+
+    fn remove(&mut self, call: CallId) -> Option<Update> {
+        self.calls.remove(&call).or_else(|| self.parked.remove(&call))
+    }
+
+    /// `waited` says that it was parked.
+    pub(crate) fn on_called(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        result: Result<Answer, CallError>,
+        waited: bool,
+    ) -> Hint {
+        if waited && self.session() == Some(call.session) && !self.received.contains(&call.sequence) {
+            self.received.push_back(call.sequence);
+        }
+        let was_parked = self.parked.contains_key(&call);
+        let Some(update) = self.calls.get_mut(&call).or_else(|| self.parked.get_mut(&call)) else { return Hint::Fine };
         if update.way == Way::Sent {
             self.sent -= 1;
         }
@@ -357,34 +424,35 @@ impl Updates {
                 hint
             }
             Some(hint) => {
-                let at = now + self.backoff();
-                if let Some(update) = self.calls.get_mut(&call) {
-                    update.way = Way::Later(at);
-                }
+                let at = now + self.random.random_range(BACKOFF_MIN..=BACKOFF_MAX);
+                update.way = Way::Later(at);
                 self.later.insert((at, call));
                 hint
             }
             None => {
-                let update = self.calls.remove(&call).expect("it was found above");
-                self.finish(call, update, result);
+                let update = self.remove(call).expect("it was found above");
+                self.finish(call, update, result, was_parked);
                 Hint::Fine
             }
         }
     }
 
-    fn finish(&mut self, call: CallId, mut update: Update, result: Result<Answer, CallError>) {
+    fn finish(&mut self, call: CallId, mut update: Update, result: Result<Answer, CallError>, was_parked: bool) {
         let error = match result {
             Ok(answer) => return update.caller.answer(Ok(answer)),
             Err(error) => error,
         };
         if let (CallError::UnknownObject { .. }, Some(name)) = (&error, update.known_as.take()) {
-            self.misdirected.extend(Invocation::again(update.request, name, update.caller));
+            self.misdirected.extend(Invocation::again(update.kind, update.request, name, update.caller));
             return;
         }
-        let CallError::SessionGone { session } = error else {
+        let CallError::SessionGone { session } = &error else {
             return update.caller.answer(Err(ClientError::Call(error)));
         };
-        self.on_session_gone(session);
+        self.on_session_gone(*session);
+        if was_parked || update.cancelled {
+            return update.caller.answer(Err(ClientError::Call(error)));
+        }
         if update.attempts > 1 {
             return update.caller.answer(Err(ClientError::Unknown { call }));
         }
@@ -402,18 +470,28 @@ impl Updates {
             let error = error(update.caller.after, None);
             update.caller.answer(Err(error));
         }
-        for (call, update) in self.calls.extract_if(.., |_, update| now >= update.caller.deadline) {
+        let late = |_: &CallId, update: &mut Update| now >= update.caller.deadline;
+        let calls = self.calls.extract_if(.., late).chain(self.parked.extract_if(.., late));
+        for (call, update) in calls {
             self.sent -= usize::from(update.way == Way::Sent);
+            if let Request::Call { received: Some(sequence), .. } = update.request {
+                self.received.push_back(sequence);
+            }
             let sent = (update.attempts > 0).then_some(call);
             let error = error(update.caller.after, sent);
             update.caller.answer(Err(error));
         }
-        self.later.retain(|(_, call)| self.calls.contains_key(call));
+        self.later.retain(|(_, call)| self.calls.contains_key(call) || self.parked.contains_key(call));
     }
 
     /// The earliest deadline.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.waiting.iter().chain(self.calls.values()).map(|update| update.caller.deadline).min()
+        self.waiting
+            .iter()
+            .chain(self.calls.values())
+            .chain(self.parked.values())
+            .map(|update| update.caller.deadline)
+            .min()
     }
 }
 
@@ -429,7 +507,6 @@ mod tests {
     use tokio::sync::{Semaphore, oneshot};
 
     use super::*;
-    use crate::command::Kind;
 
     const SESSION: SessionId = SessionId { slot: Slot(4), index: 2 };
 
@@ -449,14 +526,16 @@ mod tests {
 
     /// Updates with an open session, and one answered call.
     fn opened(now: Instant) -> Updates {
-        let mut updates = Updates::new(StdRng::seed_from_u64(1), now);
+        let mut updates = Updates::new(StdRng::seed_from_u64(1), now, seconds(60));
         let (update, mut answered) = invocation(now + seconds(100));
         updates.push(ObjectId(1), true, update);
-        let [Request::OpenSession { nonce }] = sent(&mut updates, now)[..] else { panic!("no session was asked for") };
+        let [Request::OpenSession { nonce, .. }] = sent(&mut updates, now)[..] else {
+            panic!("no session was asked for")
+        };
         updates.on_session_opened(now, nonce, Ok(SESSION));
         let [Request::Call { call, .. }] = sent(&mut updates, now)[..] else { panic!("no call was sent") };
         assert_eq!(call, CallId { session: SESSION, sequence: 1 });
-        updates.on_called(now, call, Ok(Answer::Returned(Vec::new())));
+        updates.on_called(now, call, Ok(Answer::Returned(Vec::new())), false);
         assert!(answered.try_recv().unwrap().is_ok());
         updates
     }
@@ -522,12 +601,85 @@ mod tests {
         updates.push(ObjectId(1), true, update);
         let [Request::Call { call, .. }] = sent(&mut updates, start)[..] else { panic!("no call was sent") };
         let busy = CallError::Busy { what: "it".into(), limit: 1 };
-        assert!(matches!(updates.on_called(start, call, Err(busy)), Hint::Busy(_)));
+        assert!(matches!(updates.on_called(start, call, Err(busy), false), Hint::Busy(_)));
         assert_eq!((sent(&mut updates, start), updates.sent()), (Vec::new(), 0));
         let at = updates.wakes_at().unwrap();
         assert!(at >= start + BACKOFF_MIN && at <= start + BACKOFF_MAX);
         updates.on_connection_changed();
         assert_eq!(sent(&mut updates, start).len(), 1);
         assert_eq!(sent(&mut updates, at), [], "it is on its way already");
+    }
+
+    fn waiting(updates: &mut Updates, now: Instant, wait: Option<Duration>) -> (CallId, Answered) {
+        let (mut update, answered) = invocation(now + seconds(30));
+        update.kind = Kind::Waiting(wait);
+        updates.push(ObjectId(1), true, update);
+        let [Request::Call { call, .. }] = sent(updates, now)[..] else { panic!("no call was sent") };
+        (call, answered)
+    }
+
+    /// The floor and the acknowledgement of the next call.
+    fn told(updates: &mut Updates, now: Instant) -> (u64, Option<u64>) {
+        let (update, _answered) = invocation(now + seconds(100));
+        updates.push(ObjectId(1), true, update);
+        let [Request::Call { call, floor, received, .. }] = sent(updates, now)[..] else { panic!("no call was sent") };
+        updates.on_called(now, call, Ok(Answer::Returned(Vec::new())), false);
+        (floor, received)
+    }
+
+    #[test]
+    fn the_floor_passes_what_is_known_to_be_parked_and_its_answer_is_acknowledged() {
+        let start = Instant::now();
+        let mut updates = opened(start);
+        let (call, mut answered) = waiting(&mut updates, start, None);
+        assert_eq!(told(&mut updates, start), (1, None), "not known to be parked");
+        updates.on_parked(start, call);
+        assert_eq!(told(&mut updates, start), (3, None));
+        updates.expire(start + seconds(1000), &|_, _| ClientError::Closed);
+        assert!(answered.try_recv().is_err(), "it may wait for ever");
+        updates.on_called(start, call, Ok(Answer::Returned(vec![7])), true);
+        assert_eq!(answered.try_recv().unwrap().unwrap(), Answer::Returned(vec![7]));
+        assert_eq!(told(&mut updates, start), (4, Some(2)));
+        assert_eq!(told(&mut updates, start), (5, None));
+        assert_eq!(updates.sent(), 0);
+    }
+
+    #[test]
+    fn a_parked_call_is_sent_again_over_a_new_connection_and_ended_when_it_was_dropped() {
+        let start = Instant::now();
+        let mut updates = opened(start);
+        let (call, answered) = waiting(&mut updates, start, Some(seconds(5)));
+        updates.on_parked(start, call);
+        updates.on_connection_changed();
+        let again = sent(&mut updates, start);
+        assert!(
+            matches!(again[..], [Request::Call { call: again, wait_us: 5_000_000, .. }] if again == call),
+            "{again:?}"
+        );
+        updates.cancel_dropped();
+        assert_eq!(sent(&mut updates, start), [], "somebody waits");
+        drop(answered);
+        updates.cancel_dropped();
+        let ends = sent(&mut updates, start);
+        assert!(
+            matches!(ends[..], [Request::Call { .. }, Request::Cancel { call: ended }] if ended == call),
+            "{ends:?}"
+        );
+        updates.on_called(start, call, Err(CallError::Cancelled { object: "lock".into() }), true);
+        assert!(updates.is_empty() && updates.sent() == 0);
+    }
+
+    #[test]
+    fn a_parked_call_that_is_not_answered_in_time_is_given_up() {
+        let start = Instant::now();
+        let mut updates = opened(start);
+        let (call, mut answered) = waiting(&mut updates, start, Some(seconds(5)));
+        updates.on_parked(start + seconds(3), call);
+        let late = |after, _| ClientError::Timeout { after, call: None, tried: Vec::new() };
+        // What it may wait and what any call may take, which is a second here.
+        updates.expire(start + seconds(8), &late);
+        assert!(answered.try_recv().is_err());
+        updates.expire(start + seconds(9), &late);
+        assert!(matches!(answered.try_recv(), Ok(Err(ClientError::Timeout { .. }))));
     }
 }

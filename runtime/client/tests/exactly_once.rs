@@ -85,7 +85,7 @@ async fn the_floor_follows_the_answers_and_stops_below_a_call_that_waits() {
         5 => {
             let call = parked?;
             let result = Ok(releasing.lock().execute(call));
-            Some(vec![Act::Reply(Response::Called { call, result }), Act::Decent])
+            Some(vec![Act::Reply(Response::Called { call, result, waited: false }), Act::Decent])
         }
         _ => None,
     }));
@@ -185,7 +185,7 @@ async fn more_calls_than_a_session_may_have_ahead_wait_at_the_client() {
     let address = cluster.scripted(Box::new(move |request| {
         let answer = |call| {
             let result = Ok(counting.lock().execute(call));
-            vec![Act::Reply(Response::Called { call, result })]
+            vec![Act::Reply(Response::Called { call, result, waited: false })]
         };
         match request {
             Request::Call { call, .. } => {

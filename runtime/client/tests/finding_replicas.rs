@@ -102,7 +102,7 @@ async fn a_replica_that_pauses_and_comes_back_keeps_its_client() {
         Request::Ping { .. } => {
             pings += 1;
             let call = call.filter(|_| pings == 1)?;
-            Some(vec![Act::Reply(Response::Called { call, result: Ok(returned(9)) })])
+            Some(vec![Act::Reply(Response::Called { call, result: Ok(returned(9)), waited: false })])
         }
         _ => None,
     }));
@@ -122,7 +122,7 @@ async fn a_call_that_waits_long_is_not_taken_for_a_dead_replica() {
             return Some(Vec::new());
         }
         let call = parked.filter(|_| started.elapsed() > Duration::from_millis(1200))?;
-        Some(vec![Act::Decent, Act::Reply(Response::Called { call, result: Ok(returned(1)) })])
+        Some(vec![Act::Decent, Act::Reply(Response::Called { call, result: Ok(returned(1)), waited: false })])
     }));
     let client = connect(address).await;
     assert_eq!(increment(&client).await, Ok(1));

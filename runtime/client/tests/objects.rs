@@ -30,7 +30,7 @@ fn counter_is(is: &Arc<AtomicU32>) -> Script {
                 Response::Described { request: *request, result: Ok(found) }
             }
             Request::Call { call, object: of, .. } if *of != object => {
-                Response::Called { call: *call, result: Err(unknown()) }
+                Response::Called { call: *call, result: Err(unknown()), waited: false }
             }
             Request::Query { request, object: of, .. } if *of != object => {
                 Response::Queried { request: *request, result: Err(unknown()) }
@@ -63,7 +63,7 @@ async fn an_object_that_is_gone_again_at_once_is_an_answer() {
     let script: Script = Box::new(move |request| match request {
         Request::Call { call, .. } if named => {
             let gone = CallError::UnknownObject { name: "#1".into(), existing: vec![] };
-            Some(vec![Act::Reply(Response::Called { call: *call, result: Err(gone) })])
+            Some(vec![Act::Reply(Response::Called { call: *call, result: Err(gone), waited: false })])
         }
         Request::Call { .. } => {
             named = true;

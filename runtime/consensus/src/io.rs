@@ -401,6 +401,8 @@ pub struct Applied {
     pub check: Option<Check>,
     /// The decided version after the slot.
     pub version: ClusterVersion,
+    /// From which decided time on there is something to do that waits for nothing but time: an empty batch does it.
+    pub due: Option<Timestamp>,
 }
 
 /// What became of an object.
@@ -467,5 +469,12 @@ pub enum Completed {
         call: CallId,
         /// What it came to.
         result: Result<Answer, CallError>,
+        /// Whether it was parked before.
+        waited: bool,
+    },
+    /// A call is parked: [`Completed::Call`] follows, maybe in another slot.
+    Parked {
+        /// The call.
+        call: CallId,
     },
 }

@@ -8,11 +8,20 @@ pub const REPLIES_KEPT_MAX: usize = 4096;
 pub const REPLY_BYTES_KEPT_MAX: usize = 8 << 20;
 /// Bytes of replies kept for all sessions together.
 pub const REPLY_BYTES_KEPT_TOTAL_MAX: usize = 512 << 20;
-/// How long a session lives without a sign of its client, in decided time.
-pub const SESSION_TTL_MS: u64 = 60_000;
-/// Sessions looked at for silence per second of decided time. It lets [`SESSIONS_MAX`] pass in under half a
-/// [`SESSION_TTL_MS`], so a session ends at most that much later, and a slot never stalls on closing all of them.
+/// Sessions looked at for silence per second of decided time. It lets [`SESSIONS_MAX`] pass in half a minute, so a session
+/// ends at most that much later, and a slot never stalls on closing all of them.
 pub const SESSIONS_SWEPT_MAX: usize = 4096;
+/// Calls parked at a time.
+pub const PARKED_MAX: usize = 100_000;
+/// Calls of one session that are parked, or were and whose replies its client did not say to have.
+pub const WAITED_OF_SESSION_MAX: usize = 4096;
+/// Timers of one object.
+pub const TIMERS_OF_OBJECT_MAX: usize = 4096;
+/// Microseconds of decided time after which a timer fires at the earliest.
+pub const TIMER_AFTER_US_MIN: u64 = 1000;
+/// Parked calls whose time is over and timers that are due which a slot deals with, so that none stalls; the rest comes
+/// with the next, which the leader makes at once.
+pub const DUE_PER_SLOT_MAX: usize = 1024;
 /// Objects of one cluster.
 pub const OBJECTS_MAX: usize = 1024;
 /// Loads that failed and are kept for operators to see.

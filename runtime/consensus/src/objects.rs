@@ -8,7 +8,7 @@ use concoord_wire::abi::{Invocation, LimitReached, ObjectLimits, Outcome};
 
 /// Whether the outcome of an input can be carried out; else why not, in words for the object's author. Asked before
 /// the input's changes are kept, so that a refused input changes nothing.
-pub type Accept = fn(&Outcome) -> Result<(), String>;
+pub type Accept<'a> = &'a dyn Fn(&Outcome) -> Result<(), String>;
 
 /// Whether a module with this encoded interface takes another one's place.
 pub type Switches<'a> = &'a mut dyn FnMut(&[u8]) -> bool;
@@ -36,7 +36,7 @@ pub trait Objects {
         object: ObjectId,
         invocation: &Invocation<'_>,
         arguments: &[u8],
-        accept: Accept,
+        accept: Accept<'_>,
     ) -> Result<Outcome, Fault>;
 
     /// Runs one input and undoes whatever it changed, also when it succeeds.

@@ -127,7 +127,15 @@ impl Script {
                 let (stamp, check, version) = (Timestamp(0), Some(check), ClusterVersion::FIRST);
                 self.step(
                     node(1),
-                    Input::Applied(Applied { slot, stamp, replies: vec![], notices: vec![], check, version }),
+                    Input::Applied(Applied {
+                        slot,
+                        stamp,
+                        replies: vec![],
+                        notices: vec![],
+                        check,
+                        version,
+                        due: None,
+                    }),
                 );
             }
             "saved" => self.step(node(1), Input::SnapshotSaved { slot: Slot(words[2].parse().expect("a slot")) }),
@@ -169,6 +177,8 @@ impl Script {
         let request = Request::Call {
             call,
             floor: 0,
+            received: None,
+            wait_us: 0,
             object: ObjectId(1),
             method: "increment".into(),
             arguments: [].as_slice().into(),
@@ -211,6 +221,7 @@ impl Script {
                 notices: vec![],
                 check: None,
                 version: ClusterVersion::FIRST,
+                due: None,
             };
             self.step(id, Input::Applied(applied));
         }
@@ -433,7 +444,7 @@ fn of_message(message: &Message) -> String {
 
 fn of_response(response: &Response) -> String {
     match response {
-        Response::Called { call, result: Err(error) } => format!("to call {call}: {error}"),
+        Response::Called { call, result: Err(error), .. } => format!("to call {call}: {error}"),
         Response::Queried { request, result: Err(error) } => format!("to query {request}: {error}"),
         other => format!("{other:?}"),
     }

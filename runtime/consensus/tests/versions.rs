@@ -85,6 +85,7 @@ impl Cluster {
                         notices: vec![],
                         check: None,
                         version,
+                        due: None,
                     }));
                 }
                 Effect::JoinReply { reply, .. } => self.told.push(reply),

@@ -25,7 +25,7 @@ fn main() {
     println!("load (check, rewrite, compile, describe): {:.1} ms", loading.elapsed().as_secs_f64() * 1e3);
     let increment = invocation(Trigger::Call { method: "increment" });
     let getvalue = invocation(Trigger::Call { method: "getvalue" });
-    executor.invoke(object, &invocation(Trigger::Init), &[], |_| Ok(())).expect("the counter begins");
+    executor.invoke(object, &invocation(Trigger::Init), &[], &|_| Ok(())).expect("the counter begins");
     measure_inputs(&mut executor, object, [&increment, &getvalue], [&[], &[]]);
     println!("gas {:?}", executor.gas_used(object));
     measure_state(&mut executor, object, COUNTER, CALLS / 10);
@@ -60,17 +60,17 @@ fn measure_inputs(
     [update_arguments, query_arguments]: [&[u8]; 2],
 ) {
     measure("update", CALLS, || {
-        black_box(executor.invoke(object, update, update_arguments, |_| Ok(())).expect("it counts"));
+        black_box(executor.invoke(object, update, update_arguments, &|_| Ok(())).expect("it counts"));
     });
     measure("query", CALLS, || {
         black_box(executor.query(object, query, query_arguments).expect("it tells"));
     });
     measure("update, then query", CALLS, || {
-        black_box(executor.invoke(object, update, update_arguments, |_| Ok(())).expect("it counts"));
+        black_box(executor.invoke(object, update, update_arguments, &|_| Ok(())).expect("it counts"));
         black_box(executor.query(object, query, query_arguments).expect("it tells"));
     });
     measure("update, undone after", CALLS, || {
-        black_box(executor.invoke(object, update, update_arguments, |_| Err("no".into())).expect_err("refused"));
+        black_box(executor.invoke(object, update, update_arguments, &|_| Err("no".into())).expect_err("refused"));
     });
 }
 

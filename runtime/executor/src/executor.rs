@@ -126,7 +126,7 @@ impl Objects for Executor {
         object: ObjectId,
         invocation: &Invocation<'_>,
         arguments: &[u8],
-        accept: Accept,
+        accept: Accept<'_>,
     ) -> Result<Outcome, Fault> {
         let hurry = self.hurry;
         let (Object { instance, noted, .. }, input) = self.prepare(object, invocation)?;

@@ -18,7 +18,7 @@ fn counting() -> Executor {
         Interface::decode(&description).as_ref(),
         Ok(&concoord_executor::describe(COUNTER, &InProcess).expect("described"))
     );
-    let init = executor.invoke(object(1), &input(Trigger::Init), &[], |_| Ok(()));
+    let init = executor.invoke(object(1), &input(Trigger::Init), &[], &|_| Ok(()));
     assert!(matches!(init, Ok(Outcome { reply: Reply::None | Reply::Now(Answer::Returned(_)), .. })), "{init:?}");
     executor
 }

@@ -148,7 +148,7 @@ fn one_module(seed: u64, plain: &Engine, executors: &mut [Executor; 2], happened
             let outcome = if number % 5 == 4 {
                 executor.query(id, &input, &arguments)
             } else {
-                executor.invoke(id, &input, &arguments, |_| Ok(()))
+                executor.invoke(id, &input, &arguments, &|_| Ok(()))
             };
             (outcome, executor.gas_used(id), executor.state_hash(id), executor.snapshot(id))
         });

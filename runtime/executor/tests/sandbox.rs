@@ -99,7 +99,7 @@ fn a_query_leaves_no_trace_though_it_writes() {
 fn a_refused_outcome_changes_nothing() {
     let (mut executor, id) = loaded();
     let before = executor.state_hash(id);
-    let refused = executor.invoke(id, &call("command"), &[GROW], |_| Err("not like this".into()));
+    let refused = executor.invoke(id, &call("command"), &[GROW], &|_| Err("not like this".into()));
     assert_eq!(refused, Err(Fault::Misbehaved("not like this".into())));
     assert_eq!(executor.state_hash(id), before);
 }

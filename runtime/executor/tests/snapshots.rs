@@ -21,7 +21,7 @@ fn executor() -> Executor {
 fn a_restored_counter_goes_on_counting() {
     let (mut one, mut other, id) = (Executor::new().unwrap(), Executor::new().unwrap(), object(1));
     let interface = one.load(id, COUNTER, ObjectLimits::default()).unwrap();
-    one.invoke(id, &support::input(concoord_wire::abi::Trigger::Init), &[], |_| Ok(())).unwrap();
+    one.invoke(id, &support::input(concoord_wire::abi::Trigger::Init), &[], &|_| Ok(())).unwrap();
     for _ in 0..300 {
         update(&mut one, id, "increment", &[]).unwrap();
     }

@@ -16,7 +16,7 @@ const COUNTER: &[u8] = include_bytes!("../../../objects-wasm/dist/counter.wasm")
 fn counting() -> Executor {
     let mut executor = Executor::new().expect("a host that runs Wasm");
     executor.load(object(1), COUNTER, ObjectLimits::default()).expect("the counter loads");
-    executor.invoke(object(1), &input(Trigger::Init), &[], |_| Ok(())).expect("it starts");
+    executor.invoke(object(1), &input(Trigger::Init), &[], &|_| Ok(())).expect("it starts");
     for _ in 0..3 {
         update(&mut executor, object(1), "increment", &[]).expect("it counts");
     }

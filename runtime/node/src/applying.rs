@@ -475,6 +475,7 @@ mod tests {
                 notices: Vec::new(),
                 check: None,
                 version: ClusterVersion::FIRST,
+                due: None,
             })))
         }
     }

@@ -100,6 +100,7 @@ fn request_bytes(request: &Request) -> usize {
             Request::OpenSession { .. }
             | Request::KeepAlive { .. }
             | Request::CloseSession { .. }
+            | Request::Cancel { .. }
             | Request::Administer { .. }
             | Request::Backup { .. }
             | Request::View { .. }
@@ -112,8 +113,8 @@ fn not_serving(request: &Request) -> Result<Option<Response>, &'static str> {
     const WHY: &str = "it is joining a cluster and not a member yet";
     let error = || CallError::NotServing { why: WHY.into() };
     Ok(match *request {
-        Request::OpenSession { nonce } => Some(Response::SessionOpened { nonce, result: Err(error()) }),
-        Request::Call { call, .. } => Some(Response::Called { call, result: Err(error()) }),
+        Request::OpenSession { nonce, .. } => Some(Response::SessionOpened { nonce, result: Err(error()) }),
+        Request::Call { call, .. } => Some(Response::Called { call, result: Err(error()), waited: false }),
         Request::Query { request, .. } => Some(Response::Queried { request, result: Err(error()) }),
         Request::Describe { request, .. } => Some(Response::Described { request, result: Err(error()) }),
         Request::Objects { request, .. } => Some(Response::Objects { request, result: Err(error()) }),
@@ -127,7 +128,7 @@ fn not_serving(request: &Request) -> Result<Option<Response>, &'static str> {
         }
         Request::Backup { request, .. } => Some(Response::Backup { request, result: Err(error()) }),
         Request::Ping { request } => Some(Response::Pong { request }),
-        Request::KeepAlive { .. } | Request::CloseSession { .. } => None,
+        Request::KeepAlive { .. } | Request::CloseSession { .. } | Request::Cancel { .. } => None,
         Request::View { .. } => return Err(WHY),
     })
 }
@@ -152,10 +153,17 @@ mod tests {
             arguments: Bytes::new(),
             consistency: Consistency::Stale,
         };
-        let update =
-            Request::Call { call, floor: 0, object: ObjectId(1), method: "increment".into(), arguments: Bytes::new() };
+        let update = Request::Call {
+            call,
+            floor: 0,
+            received: None,
+            wait_us: 0,
+            object: ObjectId(1),
+            method: "increment".into(),
+            arguments: Bytes::new(),
+        };
         assert_eq!(not_serving(&query), Ok(Some(Response::Queried { request: 7, result: Err(why()) })));
-        assert_eq!(not_serving(&update), Ok(Some(Response::Called { call, result: Err(why()) })));
+        assert_eq!(not_serving(&update), Ok(Some(Response::Called { call, result: Err(why()), waited: false })));
         assert_eq!(not_serving(&Request::KeepAlive { session }), Ok(None));
         assert!(not_serving(&Request::View { request: 8 }).is_err());
     }

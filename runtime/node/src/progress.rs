@@ -459,6 +459,7 @@ mod tests {
             changed: Slot(1),
             limits: ObjectLimits::default(),
             suspended: None,
+            waiting: 0,
             previous: None,
             versions: versions.clone(),
         });

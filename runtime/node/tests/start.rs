@@ -207,9 +207,10 @@ async fn a_joiner_tells_clients_that_it_does_not_serve_yet() {
     let (outbox, mut inbox) = connection.split();
     let call = CallId { session: SessionId { slot: Slot(1), index: 0 }, sequence: 1 };
     let (object, method) = (ObjectId(1), "increment".into());
-    outbox.push(&Request::Call { call, floor: 0, object, method, arguments: Vec::new().into() }).expect("room");
+    let (received, wait_us, arguments) = (None, 0, Vec::new().into());
+    outbox.push(&Request::Call { call, floor: 0, received, wait_us, object, method, arguments }).expect("room");
     match timeout(SOON, inbox.next::<Response>()).await.expect("an answer").expect("no garbage") {
-        Some(Response::Called { call: answered, result: Err(CallError::NotServing { .. }) }) => {
+        Some(Response::Called { call: answered, result: Err(CallError::NotServing { .. }), .. }) => {
             assert_eq!(answered, call);
         }
         other => panic!("{other:?}"),

@@ -17,6 +17,9 @@ pub enum Request {
     OpenSession {
         /// Drawn at random by the client.
         nonce: u128,
+        /// After how long without a sign of its client it ends, in decided time: from
+        /// [`crate::limits::SESSION_TTL_MS_MIN`] to [`crate::limits::SESSION_TTL_MS_MAX`]; others are taken for the nearest.
+        ttl_ms: u32,
     },
     /// The client is still there. Leader only; no answer unless the session is gone.
     KeepAlive {
@@ -32,14 +35,24 @@ pub enum Request {
     Call {
         /// Its id, the same for every retry.
         call: CallId,
-        /// The client has the replies of all sequences up to this one.
+        /// The client has the replies of all sequences up to this one, but for those that it was told are parked.
         floor: u64,
+        /// A sequence that was parked and at or below the floor, and whose reply the client has by now.
+        received: Option<u64>,
+        /// How long it may be parked, in decided time; 0 for as long as its session lives. A retry changes nothing of that.
+        wait_us: u64,
         /// The object.
         object: ObjectId,
         /// Its method.
         method: String,
         /// Postcard of each argument in turn.
         arguments: Bytes,
+    },
+    /// The client does not want to wait for this call any more. Leader only. The call is answered: with
+    /// [`CallError::Cancelled`], or with what came first.
+    Cancel {
+        /// The call.
+        call: CallId,
     },
     /// Execute a query. Any replica.
     Query {
@@ -172,6 +185,13 @@ pub enum Response {
         call: CallId,
         /// What it came to.
         result: Result<Answer, CallError>,
+        /// Whether it was parked before: then the client says with a later call that it has this.
+        waited: bool,
+    },
+    /// To [`Request::Call`], when it is parked: [`Response::Called`] follows. A retry is told again.
+    Parked {
+        /// As asked.
+        call: CallId,
     },
     /// To [`Request::Query`].
     Queried {
@@ -411,6 +431,20 @@ pub enum CallError {
     NotServing {
         /// Why.
         why: String,
+    },
+    /// The call was parked, and not answered for as long as it might wait.
+    #[error("{object} gave no answer within the {} s that the call might wait", *.wait_us as f64 / 1e6)]
+    WaitedInVain {
+        /// The object's name.
+        object: String,
+        /// How long that was.
+        wait_us: u64,
+    },
+    /// The call was parked, and ended because its client wanted that, or its object is gone.
+    #[error("the call was ended before {object} answered")]
+    Cancelled {
+        /// The object's name.
+        object: String,
     },
 }
 

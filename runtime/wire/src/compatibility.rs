@@ -75,6 +75,7 @@ impl fmt::Display for Change {
             Difference::Removed => write!(f, "{method} is removed"),
             Difference::Kind { now: MethodKind::Query } => write!(f, "{method} is a query and was an update"),
             Difference::Kind { now: MethodKind::Update } => write!(f, "{method} is an update and was a query"),
+            Difference::Kind { now: MethodKind::Waiting } => write!(f, "{method} may wait, which it did not"),
             Difference::ArgumentAdded { name } => write!(f, "{method} takes '{name}', which it did not"),
             Difference::ArgumentRemoved { name } => write!(f, "{method} does not take '{name}' any more"),
             Difference::ArgumentsReordered => write!(f, "{method} takes its arguments in another order"),
@@ -164,7 +165,8 @@ impl<'a> Comparison<'a> {
 
     fn methods(&self, old: &Method, new: &Method, breaks: &mut Breaks) {
         let name = &old.name;
-        if old.kind != new.kind {
+        let waits_no_more = (old.kind, new.kind) == (MethodKind::Waiting, MethodKind::Update);
+        if old.kind != new.kind && !waits_no_more {
             breaks.add(name, || Difference::Kind { now: new.kind });
         }
         self.arguments(old, new, breaks);
@@ -408,6 +410,7 @@ mod tests {
         assert_eq!(changed(|new| new.methods[1].name = "all".into()), ["list is removed"]);
         assert_eq!(changed(|new| new.methods[1].kind = MethodKind::Update), ["list is an update and was a query"]);
         assert_eq!(changed(|new| new.methods[0].kind = MethodKind::Query), ["add is a query and was an update"]);
+        assert_eq!(changed(|new| new.methods[0].kind = MethodKind::Waiting), ["add may wait, which it did not"]);
         assert_eq!(
             changed(|new| new.methods[0].arguments.push(argument("why", 0))),
             ["add takes 'why', which it did not"]

@@ -54,6 +54,16 @@ pub enum MethodKind {
     Query,
     /// `&mut self`: goes through the log and runs on every replica.
     Update,
+    /// An update that takes a waiter: another input may answer it, later.
+    Waiting,
+}
+
+impl MethodKind {
+    /// Whether it goes through the log.
+    #[must_use]
+    pub fn is_update(self) -> bool {
+        self != MethodKind::Query
+    }
 }
 
 /// One argument.

@@ -11,6 +11,13 @@ pub const PEER_FRAME_BYTES_MAX: usize = 32 << 20;
 pub const ARGUMENTS_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a method's or object's name.
 pub const NAME_BYTES_MAX: usize = 128;
+/// The shortest time without a sign of its client after which a session ends, in decided time: time is decided in steps of a
+/// second.
+pub const SESSION_TTL_MS_MIN: u32 = 1000;
+/// What clients ask for unless they are told otherwise.
+pub const SESSION_TTL_MS: u32 = 60_000;
+/// The longest.
+pub const SESSION_TTL_MS_MAX: u32 = 24 * 60 * 60 * 1000;
 /// Bytes of one encoded outcome of an object.
 pub const OUTCOME_BYTES_MAX: usize = 3 << 20;
 /// Parked calls that one input may answer.

@@ -249,6 +249,8 @@ pub struct ObjectState {
     pub limits: ObjectLimits,
     /// Why it is suspended; `None` while it runs.
     pub suspended: Option<String>,
+    /// Calls that wait for it.
+    pub waiting: u64,
     /// The module that a rollback would go back to.
     pub previous: Option<ModuleHash>,
     /// The modules that it ever had, oldest first, as far as they are remembered; none in a list of all objects.

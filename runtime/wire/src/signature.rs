@@ -13,6 +13,7 @@ pub fn kind(kind: MethodKind) -> &'static str {
     match kind {
         MethodKind::Query => "query",
         MethodKind::Update => "update",
+        MethodKind::Waiting => "waits",
     }
 }
 

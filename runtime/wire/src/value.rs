@@ -106,6 +106,8 @@ pub enum Command {
     OpenSession {
         /// Drawn at random by the client.
         nonce: u128,
+        /// After how long without a sign of its client it ends, in decided time.
+        ttl_ms: u32,
     },
     /// The client of a session is still there.
     KeepAlive {
@@ -121,8 +123,13 @@ pub enum Command {
     Call {
         /// Its id, the same for every retry.
         call: CallId,
-        /// The client has the replies of all sequences up to this one; they are forgotten.
+        /// The client has the replies of all sequences up to this one, but for those that it knows to be parked; they are
+        /// forgotten.
         floor: u64,
+        /// A sequence that was parked and at or below the floor, and whose reply the client has by now.
+        received: Option<u64>,
+        /// How long it may be parked, in decided time; 0 for as long as its session lives.
+        wait_us: u64,
         /// The object.
         object: ObjectId,
         /// Name of an update method.
@@ -141,6 +148,11 @@ pub enum Command {
     /// From here on, applying means what it means in this version. It does nothing where that is so already, or in a later
     /// version.
     Version(ClusterVersion),
+    /// A client does not want to wait for a call any more. It does nothing where the call is not parked.
+    Cancel {
+        /// The call.
+        call: CallId,
+    },
 }
 
 /// A [`Batch`] whose names, arguments and modules stay in the bytes it was decoded from: what applying reads.
@@ -160,6 +172,8 @@ pub enum CommandRef<'a> {
     OpenSession {
         /// Drawn at random by the client.
         nonce: u128,
+        /// After how long without a sign of its client it ends, in decided time.
+        ttl_ms: u32,
     },
     /// As [`Command::KeepAlive`].
     KeepAlive {
@@ -175,8 +189,12 @@ pub enum CommandRef<'a> {
     Call {
         /// Its id.
         call: CallId,
-        /// The client has the replies of all sequences up to this one.
+        /// The client has the replies of all sequences up to this one, but for those that it knows to be parked.
         floor: u64,
+        /// A sequence that was parked, and whose reply the client has by now.
+        received: Option<u64>,
+        /// How long it may be parked.
+        wait_us: u64,
         /// The object.
         object: ObjectId,
         /// Name of an update method.
@@ -194,6 +212,11 @@ pub enum CommandRef<'a> {
     },
     /// As [`Command::Version`].
     Version(ClusterVersion),
+    /// As [`Command::Cancel`].
+    Cancel {
+        /// The call.
+        call: CallId,
+    },
 }
 
 #[cfg(test)]
@@ -204,13 +227,16 @@ mod tests {
 
     fn owned(command: &CommandRef<'_>) -> Command {
         match *command {
-            CommandRef::OpenSession { nonce } => Command::OpenSession { nonce },
+            CommandRef::OpenSession { nonce, ttl_ms } => Command::OpenSession { nonce, ttl_ms },
+            CommandRef::Cancel { call } => Command::Cancel { call },
             CommandRef::KeepAlive { session } => Command::KeepAlive { session },
             CommandRef::CloseSession { session } => Command::CloseSession { session },
             CommandRef::Version(version) => Command::Version(version),
-            CommandRef::Call { call, floor, object, method, arguments } => Command::Call {
+            CommandRef::Call { call, floor, received, wait_us, object, method, arguments } => Command::Call {
                 call,
                 floor,
+                received,
+                wait_us,
                 object,
                 method: method.into(),
                 arguments: Bytes::copy_from_slice(arguments),
@@ -257,12 +283,14 @@ mod tests {
         let batch = Batch {
             stamp: Timestamp(1 << 50),
             commands: vec![
-                Command::OpenSession { nonce: u128::MAX - 1 },
+                Command::OpenSession { nonce: u128::MAX - 1, ttl_ms: 60_000 },
                 Command::KeepAlive { session },
                 Command::CloseSession { session },
                 Command::Call {
                     call: CallId { session, sequence: 1 << 40 },
                     floor: 12,
+                    received: Some(7),
+                    wait_us: 1 << 33,
                     object: ObjectId(3),
                     method: "größer".into(),
                     arguments: Bytes::from_static(&[0, 255, 128]),
@@ -270,6 +298,7 @@ mod tests {
             ]
             .into_iter()
             .chain(operate)
+            .chain([Command::Cancel { call: CallId { session, sequence: 9 } }])
             .collect(),
         };
         let bytes = codec::to_bytes(&batch);

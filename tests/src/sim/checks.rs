@@ -143,7 +143,7 @@ pub enum Asked {
 impl Asked {
     fn by(request: &Request) -> Option<Asked> {
         match request {
-            Request::OpenSession { nonce } => Some(Asked::Session(*nonce)),
+            Request::OpenSession { nonce, .. } => Some(Asked::Session(*nonce)),
             Request::Call { call, .. } => Some(Asked::Call(*call)),
             Request::Query { request, .. }
             | Request::Describe { request, .. }
@@ -155,7 +155,7 @@ impl Asked {
             | Request::Backup { request, .. }
             | Request::View { request }
             | Request::Ping { request } => Some(Asked::Request(*request)),
-            Request::KeepAlive { .. } | Request::CloseSession { .. } => None,
+            Request::KeepAlive { .. } | Request::CloseSession { .. } | Request::Cancel { .. } => None,
         }
     }
 
@@ -172,7 +172,8 @@ impl Asked {
             | Response::Backup { request, .. }
             | Response::View { request, .. }
             | Response::Pong { request } => Some(Asked::Request(*request)),
-            Response::SessionGone { .. } => None,
+            // Its answer is still to come.
+            Response::SessionGone { .. } | Response::Parked { .. } => None,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use concoord::wire::abi::Answer;
 use concoord::wire::client::{CallError, Request, Response};
+use concoord::wire::limits::SESSION_TTL_MS;
 use concoord::wire::{CallId, SessionId};
 use concoord_consensus::io::ClientToken;
 
@@ -192,7 +193,7 @@ impl Client {
                 at.checks.answers.keep_alives += 1;
                 self.line.send(Request::KeepAlive { session: id }, at);
             }
-            Wish::OpenAgain => self.line.send(Request::OpenSession { nonce }, at),
+            Wish::OpenAgain => self.line.send(Request::OpenSession { nonce, ttl_ms: SESSION_TTL_MS }, at),
             Wish::CloseSession => {
                 if !self.calls.is_empty() {
                     at.exercised.push(Kind::ClosedSession);
@@ -208,7 +209,7 @@ impl Client {
         self.control = Some(Due::sent(at));
         self.control_sent += 1;
         match self.session {
-            Session::Opening { nonce } => self.line.send(Request::OpenSession { nonce }, at),
+            Session::Opening { nonce } => self.line.send(Request::OpenSession { nonce, ttl_ms: SESSION_TTL_MS }, at),
             Session::Open { .. } => self.control = None,
             Session::Closing { id } => {
                 // A closing that overtakes the question takes away who is to be told, so each replica hears the question
@@ -228,7 +229,8 @@ impl Client {
         let (method, arguments) = call.operation.encoded();
         let object = call.operation.object();
         let call = CallId { session: id, sequence };
-        self.line.send(Request::Call { call, floor: self.floor, object, method, arguments }, at);
+        self.line
+            .send(Request::Call { call, floor: self.floor, received: None, wait_us: 0, object, method, arguments }, at);
     }
 
     fn send_overdue(&mut self, at: &mut Surroundings<'_>) {
@@ -306,7 +308,7 @@ impl Client {
         match response {
             Response::SessionOpened { nonce, result } => self.on_opened(over, nonce, result, at),
             Response::SessionGone { session } => self.on_gone(session, at),
-            Response::Called { call, result } => self.on_called(over, call, result, at),
+            Response::Called { call, result, .. } => self.on_called(over, call, result, at),
             Response::Operated { .. } | Response::Objects { .. } => match &mut self.operator {
                 Some(operator) => operator.hear(over, response, at),
                 None => Err(Violation::new(format!("client {} is no operator: {response:?}", self.number))),

@@ -150,7 +150,7 @@ impl Objects for Natives {
         object: ObjectId,
         invocation: &Invocation<'_>,
         arguments: &[u8],
-        accept: Accept,
+        accept: Accept<'_>,
     ) -> Result<Outcome, Fault> {
         self.has_time(invocation)?;
         let native = self.object(object)?;

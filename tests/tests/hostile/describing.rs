@@ -1,9 +1,9 @@
 //! Modules that pass the check and do not tell what they can do, or can't be begun with.
 
-use concoord_wire::abi::{Answer, Outcome, Rejection, Reply, Timer, pack};
+use concoord_wire::abi::{Answer, Event, Outcome, Rejection, Reply, pack};
+use concoord_wire::codec;
 use concoord_wire::interface::{Interface, Type, TypeIndex};
 use concoord_wire::limits::INTERFACE_BYTES_MAX;
-use concoord_wire::{Timestamp, codec};
 
 use super::guest::{Guest, OUTCOME, interface};
 use super::kinds::{Expected, Kind};
@@ -52,7 +52,7 @@ pub(crate) fn kinds() -> Vec<Kind> {
     let nested = |interface: &mut Interface| interface.types.extend((0..100).map(|at| Type::Option(TypeIndex(at))));
     let reply = |reply| Outcome { reply, ..Outcome::default() };
     let arguments = Rejection::Arguments("\u{1b}]0;yours\u{7} is mine\u{9b}2J".into());
-    let timer = Outcome { timers: vec![Timer { token: 1, due: Timestamp(1) }], ..Outcome::default() };
+    let event = Outcome { events: vec![Event { topic: String::new(), payload: vec![] }], ..Outcome::default() };
     vec![
         trial("elements outside the table", &elements, "its tables do not fit"),
         trial("constructors that never end", &initialize(SPIN), "its constructors: out of gas"),
@@ -99,7 +99,7 @@ pub(crate) fn kinds() -> Vec<Kind> {
         init("a constructor's outcome outside its memory", &returning(u32::MAX - 2, 2), "outside its memory"),
         begun("a constructor that fails", &reply(Reply::Now(Answer::Failed(vec![1]))), "returned an error"),
         begun("a constructor that lets its caller wait", &reply(Reply::Parked), "parked its caller"),
-        begun("a constructor that sets a timer", &timer, "set timers"),
+        begun("a constructor that emits an event", &event, "emitted events"),
         begun(
             "a constructor that answers with escapes",
             &reply(Reply::Now(Answer::Rejected(arguments))),

@@ -126,7 +126,7 @@ impl Cluster {
         let leads = shared.leader == Some(address);
         let not_leader = CallError::NotLeader { leader: shared.leader };
         Some(match request.clone() {
-            Request::OpenSession { nonce } => {
+            Request::OpenSession { nonce, .. } => {
                 let slot = Slot(shared.sessions.len() as u64 + 1);
                 let session = *shared.sessions.entry(nonce).or_insert(SessionId { slot, index: 0 });
                 let result = if leads { Ok(session) } else { Err(not_leader) };
@@ -135,7 +135,7 @@ impl Cluster {
             Request::Call { call, floor, .. } => {
                 assert!(floor < call.sequence, "call {call} is below its own floor {floor}");
                 let result = if leads { Ok(shared.execute(call)) } else { Err(not_leader) };
-                Response::Called { call, result }
+                Response::Called { call, result, waited: false }
             }
             Request::Query { request, .. } => {
                 let value = shared.executed.len() as u64;
@@ -150,7 +150,10 @@ impl Cluster {
             | Request::Try { .. }
             | Request::Objects { .. }
             | Request::Backup { .. } => return None,
-            Request::View { .. } | Request::KeepAlive { .. } | Request::CloseSession { .. } => return None,
+            Request::View { .. }
+            | Request::KeepAlive { .. }
+            | Request::CloseSession { .. }
+            | Request::Cancel { .. } => return None,
         })
     }
 }
@@ -227,7 +230,7 @@ pub fn on_calls(mut act: impl FnMut(usize, CallId) -> Option<Vec<Act>> + Send + 
 }
 
 pub fn call_error(call: CallId, error: CallError) -> Vec<Act> {
-    vec![Act::Reply(Response::Called { call, result: Err(error) })]
+    vec![Act::Reply(Response::Called { call, result: Err(error), waited: false })]
 }
 
 pub async fn connect(address: SocketAddr) -> Client {

@@ -8,6 +8,9 @@
 //! |---------------|--------------------------------------------------------------|
 //! | `mod.rs`      | the way of a batch, a query and a description                |
 //! | `sessions.rs` | exactly once: who called, what was replied, when silence ends |
+//! | `parked.rs`   | calls that wait for another input to answer them             |
+//! | `timers.rs`   | when objects are to be woken                                 |
+//! | `waiting.rs`  | how waits end, and what time brings about                    |
 //! | `registry.rs` | which objects there are, and which loads failed              |
 //! | `operating.rs` | loads, upgrades, removals; inputs that nobody waits for     |
 //! | `operations.rs` | what operators did lately, for retries                     |
@@ -31,14 +34,17 @@ mod digest;
 mod operating;
 mod operations;
 mod outcomes;
+mod parked;
 mod registry;
 mod sessions;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod version;
+mod waiting;
 
-use concoord_wire::abi::{Invocation, Trigger};
+use concoord_wire::abi::{Invocation, Outcome, Reply, Trigger};
 use concoord_wire::client::{CallError, Response};
 use concoord_wire::codec::{self, FrameError};
 use concoord_wire::interface::MethodKind;
@@ -48,9 +54,12 @@ use concoord_wire::{CallId, ClusterId, ObjectId, Position, SessionId, Slot, Time
 
 use self::digest::{Digest, mix};
 use self::operations::Operations;
+use self::parked::Parked;
 use self::registry::Registry;
 use self::sessions::{Admission, CallResult, Sessions};
+use self::timers::Timers;
 use crate::io::{Applied, Ask, Completed, Notice, Query};
+use crate::limits::DUE_PER_SLOT_MAX;
 use crate::mutated;
 use crate::objects::{Fault, Objects};
 
@@ -65,6 +74,8 @@ pub struct Application<O> {
     cluster: ClusterId,
     objects: O,
     sessions: Sessions,
+    parked: Parked,
+    timers: Timers,
     registry: Registry,
     operations: Operations,
     position: Position,
@@ -85,11 +96,32 @@ pub struct Application<O> {
 /// How far a batch is executed.
 #[derive(Debug)]
 struct Begun {
+    slot: Slot,
+    /// Waits whose time is over and timers that were due, before all commands.
+    due: usize,
     /// Of its commands, the first that is not executed.
     next: u32,
     /// Ends of sessions that objects were told of, behind all commands.
     told: usize,
-    applied: Applied,
+    said: Said,
+}
+
+/// What is to be told of a batch.
+#[derive(Debug)]
+struct Said {
+    /// Whether anybody waits for what commands come to.
+    replies: bool,
+    completed: Vec<Completed>,
+    notices: Vec<Notice>,
+}
+
+impl Said {
+    /// Says what something came to, if anybody waits.
+    fn say(&mut self, completed: impl FnOnce() -> Completed) {
+        if self.replies {
+            self.completed.push(completed());
+        }
+    }
 }
 
 /// Why this replica can't go on applying, while others may. The application is of no use after one: the replica stops
@@ -139,6 +171,8 @@ impl<O: Objects> Application<O> {
             cluster,
             objects,
             sessions: Sessions::default(),
+            parked: Parked::default(),
+            timers: Timers::default(),
             registry: Registry::default(),
             operations: Operations::default(),
             position: Position::default(),
@@ -174,49 +208,44 @@ impl<O: Objects> Application<O> {
             Some(begun) => begun,
             None => self.begin(slot, &batch, replies)?,
         };
-        assert_eq!(begun.applied.slot, slot, "a batch that is begun is gone on with");
-        match self.go_on(&mut begun, &batch, replies) {
-            Ok(()) => Ok(begun.applied),
+        assert_eq!(begun.slot, slot, "a batch that is begun is gone on with");
+        match self.go_on(&mut begun, &batch) {
+            Ok(()) => {}
             Err(fault) => {
                 if fault == HostFault::Later {
                     self.begun = Some(begun);
                 }
-                Err(fault)
+                return Err(fault);
             }
         }
+        let check = checks::is_due(self.applied, slot).then(|| self.check(slot));
+        self.applied = slot;
+        let Said { completed, notices, .. } = begun.said;
+        let (stamp, version, due) = (self.now, self.version, self.due());
+        Ok(Applied { slot, stamp, replies: completed, notices, check, version, due })
     }
 
     fn begin(&mut self, slot: Slot, batch: &BatchRef<'_>, replies: bool) -> Result<Begun, HostFault> {
         self.admit_version(slot, batch.commands.first())?;
-        self.advance_time(batch.stamp);
         let room = if replies { batch.commands.len() } else { 0 };
-        let applied = Applied {
-            slot,
-            stamp: self.now,
-            replies: Vec::with_capacity(room),
-            notices: Vec::new(),
-            check: None,
-            version: self.version,
-        };
-        Ok(Begun { next: 0, told: 0, applied })
+        let mut said = Said { replies, completed: Vec::with_capacity(room), notices: Vec::new() };
+        self.advance_time(batch.stamp, &mut said);
+        Ok(Begun { slot, due: 0, next: 0, told: 0, said })
     }
 
     /// Executes what is not executed of a batch.
-    fn go_on(&mut self, begun: &mut Begun, batch: &BatchRef<'_>, replies: bool) -> Result<(), HostFault> {
-        let Begun { next, told, applied } = begun;
-        let slot = applied.slot;
+    fn go_on(&mut self, begun: &mut Begun, batch: &BatchRef<'_>) -> Result<(), HostFault> {
+        let Begun { slot, due, next, told, said } = begun;
+        while *due < DUE_PER_SLOT_MAX && self.at_a_position(|this| this.do_due(said))? {
+            *due += 1;
+        }
         while let Some(command) = batch.commands.get(*next as usize) {
-            self.admit_version(slot, Some(command))?;
-            let at = SessionId { slot, index: *next };
-            let completed = self.at_a_position(|this| this.execute(at, command, replies, &mut applied.notices))?;
-            applied.replies.extend(completed);
+            self.admit_version(*slot, Some(command))?;
+            let at = SessionId { slot: *slot, index: *next };
+            self.at_a_position(|this| this.execute(at, command, said))?;
             *next += 1;
         }
-        self.tell_ended(batch.commands.len(), told, &mut applied.notices)?;
-        applied.check = checks::is_due(self.applied, slot).then(|| self.check(slot));
-        self.applied = slot;
-        applied.version = self.version;
-        Ok(())
+        self.tell_ended(batch.commands.len(), told, said)
     }
 
     /// Does something that takes the next position, or else leaves that to what comes next.
@@ -245,7 +274,16 @@ impl<O: Objects> Application<O> {
     pub fn ask(&mut self, request: u64, ask: &Ask) -> Result<Response, HostFault> {
         Ok(match ask {
             Ask::Describe { name } => Response::Described { request, result: self.registry.describe(name.as_deref()) },
-            Ask::Objects { name } => Response::Objects { request, result: self.registry.list(name.as_deref()) },
+            Ask::Objects { name } => {
+                let mut result = self.registry.list(name.as_deref());
+                if let Ok(list) = &mut result {
+                    let counts = self.parked.counts();
+                    list.objects
+                        .iter_mut()
+                        .for_each(|state| state.waiting = counts.get(&state.object).map_or(0, |count| *count));
+                }
+                Response::Objects { request, result }
+            }
             Ask::Try { object, module, limits } => {
                 Response::Operated { request, result: self.dry_run(*object, module, *limits)? }
             }
@@ -276,7 +314,8 @@ impl<O: Objects> Application<O> {
     pub fn state_hash(&mut self) -> u64 {
         let digest =
             Digest::new().with(&(self.cluster, self.position, self.now, self.applied, self.replies, self.version));
-        let mut digest = self.operations.digest(self.registry.digest(self.sessions.digest(digest)));
+        let mut digest = self.timers.digest(self.parked.digest(self.sessions.digest(digest)));
+        digest = self.operations.digest(self.registry.digest(digest));
         for id in self.registry.ids() {
             digest = digest.with(&self.objects.state_hash(id));
         }
@@ -295,93 +334,113 @@ impl<O: Objects> Application<O> {
 
     /// Time never falls. In each new second, sessions that were silent for too long are closed, before the commands
     /// that come with it.
-    fn advance_time(&mut self, stamp: Timestamp) {
+    fn advance_time(&mut self, stamp: Timestamp, said: &mut Said) {
         let before = self.now;
         self.now = before.max(stamp);
         if self.now.0 / SECOND_US > before.0 / SECOND_US {
-            self.sessions.sweep(self.now);
+            let mut looked_at = 0;
+            while let Some(silent) = self.sessions.find_silent(self.now, &mut looked_at) {
+                self.close(silent, said);
+            }
         }
     }
 
-    fn execute(
-        &mut self,
-        at: SessionId,
-        command: &CommandRef<'_>,
-        reply: bool,
-        notices: &mut Vec<Notice>,
-    ) -> Result<Option<Completed>, HostFault> {
+    fn execute(&mut self, at: SessionId, command: &CommandRef<'_>, said: &mut Said) -> Result<(), HostFault> {
         match *command {
-            CommandRef::OpenSession { nonce } => {
-                let result = self.sessions.open(at, nonce, self.now);
+            CommandRef::OpenSession { nonce, ttl_ms } => {
+                let result = self.sessions.open(at, nonce, ttl_ms, self.now);
                 checks::note(&mut self.replies, &result);
-                Ok(reply.then_some(Completed::Session { nonce, result }))
+                said.say(|| Completed::Session { nonce, result });
             }
             CommandRef::KeepAlive { session } => {
                 let alive = self.sessions.keep_alive(session, self.now);
                 checks::note(&mut self.replies, &alive);
-                Ok((reply && !alive).then_some(Completed::Gone { session }))
+                if !alive {
+                    said.say(|| Completed::Gone { session });
+                }
             }
             // It has taken effect already.
-            CommandRef::Version(_) => Ok(None),
-            CommandRef::CloseSession { session } => {
-                self.sessions.close(session);
-                Ok(None)
+            CommandRef::Version(_) => {}
+            CommandRef::CloseSession { session } => self.close(session, said),
+            CommandRef::Call { call, floor, received, wait_us, object, method, arguments } => {
+                let called = Called { call, wait_us, object, method, arguments };
+                return self.call_once(&called, floor, received, said);
             }
-            CommandRef::Call { call, floor, object, method, arguments } => {
-                let result = self.call_once(call, floor, object, method, arguments, reply)?;
-                Ok(result.map(|result| Completed::Call { call, result }))
+            CommandRef::Cancel { call } => {
+                self.sessions.keep_alive(call.session, self.now);
+                return self.end_wait(call, said, |object, _| CallError::Cancelled { object });
             }
-            CommandRef::Operate { .. } if self.hurried => Err(HostFault::Later),
+            CommandRef::Operate { .. } if self.hurried => return Err(HostFault::Later),
             CommandRef::Operate { nonce, ref action } => {
-                let result = self.operate_once(at.slot, nonce, action, notices)?;
+                let result = self.operate_once(at.slot, nonce, action, said)?;
                 checks::note(&mut self.replies, &result);
-                Ok(reply.then_some(Completed::Operated { nonce, result }))
+                said.say(|| Completed::Operated { nonce, result });
             }
         }
+        Ok(())
     }
 
-    /// What the call came to, now or when it was executed; `None` where nobody asks.
+    /// What the call comes to, now or when it was executed.
     fn call_once(
         &mut self,
-        call: CallId,
+        called: &Called<'_>,
         floor: u64,
-        object: ObjectId,
-        method: &str,
-        arguments: &[u8],
-        reply: bool,
-    ) -> Result<Option<CallResult>, HostFault> {
-        match self.sessions.admit(call, floor, self.now) {
+        received: Option<u64>,
+        said: &mut Said,
+    ) -> Result<(), HostFault> {
+        let call = called.call;
+        match self.sessions.admit(call, floor, received, self.now) {
             Admission::Execute => {}
-            Admission::Replied(result) => {
+            Admission::Replied(result, waited) => {
                 checks::note(&mut self.replies, result);
-                return Ok(reply.then(|| result.clone()));
+                said.say(|| Completed::Call { call, result: result.clone(), waited });
+                return Ok(());
+            }
+            Admission::Parked => {
+                said.say(|| Completed::Parked { call });
+                return Ok(());
             }
             Admission::Refused(error) => {
-                let refused = Err(error);
-                checks::note::<CallResult>(&mut self.replies, &refused);
-                return Ok(reply.then_some(refused));
+                self.answer_unrecorded(call, error, said);
+                return Ok(());
             }
         }
-        let (result, ran) = match self.registry.resolve(object, method, MethodKind::Update) {
-            Ok(_) => (self.run_call(call, object, method, arguments)?, Some(object)),
-            Err(error) => (Err(error), None),
+        let Called { object, method, .. } = *called;
+        let kind = match self.registry.resolve_call(object, method) {
+            Ok(kind) => kind,
+            Err(error) => {
+                self.answer(call, None, Err(error), said);
+                return Ok(());
+            }
         };
-        checks::note(&mut self.replies, &result);
-        let replied = reply.then(|| result.clone());
-        if reply || !mutated!(RepliesOfLeaderOnly) {
-            self.sessions.record(call, ran, result);
+        if kind == MethodKind::Waiting
+            && let Err(busy) = self.parked.room()
+        {
+            self.answer_unrecorded(call, busy, said);
+            return Ok(());
         }
-        Ok(replied)
+        match self.run_call(called, kind)? {
+            Ok(outcome) => {
+                let Outcome { reply, answered, timers, .. } = outcome;
+                match reply {
+                    Reply::Now(answer) => self.answer(call, Some(object), Ok(answer), said),
+                    Reply::Parked => {
+                        self.parked.insert(call, object, self.now, called.wait_us);
+                        self.sessions.park(call, object);
+                        said.say(|| Completed::Parked { call });
+                    }
+                    Reply::None => panic!("Objects kept a call's outcome that was not accepted"),
+                }
+                self.carry_out(object, answered, &timers, said);
+            }
+            Err(error) => self.answer(call, Some(object), Err(error), said),
+        }
+        Ok(())
     }
 
     /// Runs an update that its object has.
-    fn run_call(
-        &mut self,
-        call: CallId,
-        object: ObjectId,
-        method: &str,
-        arguments: &[u8],
-    ) -> Result<CallResult, HostFault> {
+    fn run_call(&mut self, called: &Called<'_>, kind: MethodKind) -> Result<Result<Outcome, CallError>, HostFault> {
+        let Called { call, object, method, arguments, .. } = *called;
         self.position = self.position.next();
         let invocation = Invocation {
             position: self.position,
@@ -391,14 +450,36 @@ impl<O: Objects> Application<O> {
             caller: Some(call.session),
             trigger: Trigger::Call { method },
         };
-        match self.objects.invoke(object, &invocation, arguments, outcomes::accept_call) {
-            Ok(outcome) => Ok(Ok(outcomes::answer(outcome))),
+        let timers = &self.timers;
+        let accept = |outcome: &Outcome| {
+            outcomes::accept_call(outcome, kind)?;
+            timers.room(object, &outcome.timers)
+        };
+        match self.objects.invoke(object, &invocation, arguments, &accept) {
+            Ok(outcome) => Ok(Ok(outcome)),
             Err(fault) => faulted(self.registry.name(object), method, self.applied, fault).map(Err),
         }
     }
 
+    /// A call is executed: its session keeps what it came to. `ran` is the object that it ran on.
+    fn answer(&mut self, call: CallId, ran: Option<ObjectId>, result: CallResult, said: &mut Said) {
+        checks::note(&mut self.replies, &result);
+        let waited = self.sessions.waits(call);
+        said.say(|| Completed::Call { call, result: result.clone(), waited });
+        if said.replies || !mutated!(RepliesOfLeaderOnly) {
+            self.sessions.record(call, ran, result);
+        }
+    }
+
+    /// A call is not executed, and leaves no mark.
+    fn answer_unrecorded(&mut self, call: CallId, error: CallError, said: &mut Said) {
+        let refused: CallResult = Err(error);
+        checks::note(&mut self.replies, &refused);
+        said.say(|| Completed::Call { call, result: refused, waited: false });
+    }
+
     fn run_query(&mut self, object: ObjectId, method: &str, arguments: &[u8]) -> Result<CallResult, HostFault> {
-        let entry = match self.registry.resolve(object, method, MethodKind::Query) {
+        let entry = match self.registry.resolve_query(object, method) {
             Ok(entry) => entry,
             Err(error) => return Ok(Err(error)),
         };
@@ -411,14 +492,25 @@ impl<O: Objects> Application<O> {
             trigger: Trigger::Call { method },
         };
         let outcome = self.objects.query(object, &invocation, arguments).and_then(|outcome| {
-            outcomes::accept_call(&outcome).map_err(Fault::Misbehaved)?;
+            outcomes::accept_query(&outcome).map_err(Fault::Misbehaved)?;
             Ok(outcome)
         });
         match outcome {
-            Ok(outcome) => Ok(Ok(outcomes::answer(outcome))),
+            Ok(Outcome { reply: Reply::Now(answer), .. }) => Ok(Ok(answer)),
+            Ok(_) => unreachable!("a query that is accepted answers"),
             Err(fault) => faulted(&entry.name, method, self.applied, fault).map(Err),
         }
     }
+}
+
+/// A call as its client made it.
+#[derive(Clone, Copy)]
+struct Called<'a> {
+    call: CallId,
+    wait_us: u64,
+    object: ObjectId,
+    method: &'a str,
+    arguments: &'a [u8],
 }
 
 /// What a seed is for. A query runs at the position of the last input and must not see the numbers that it drew.

@@ -5,7 +5,7 @@
 //! could not be told it is told then.
 
 use bytes::Bytes;
-use concoord_wire::abi::{Invocation, ObjectLimits, Trigger};
+use concoord_wire::abi::{Invocation, ObjectLimits, Outcome, Timer, Trigger};
 use concoord_wire::client::CallError;
 use concoord_wire::compatibility::{self, Breaks};
 use concoord_wire::interface::Interface;
@@ -13,8 +13,8 @@ use concoord_wire::objects::{ObjectActionRef, ObjectError, Operated};
 use concoord_wire::{ObjectId, SessionId, Slot};
 
 use super::operations::OperationResult;
-use super::registry::{Described, History, Object, Version, admit_module};
-use super::{Application, HostFault, Seed, outcomes, seed};
+use super::registry::{Described, History, Object, Untold, Version, admit_module};
+use super::{Application, HostFault, Said, Seed, outcomes, seed};
 use crate::io::{Notice, Verb};
 use crate::limits::{LOAD_FAILURE_BYTES_MAX, SESSION_ENDS_TOLD_MAX};
 use crate::objects::{Fault, Objects};
@@ -36,6 +36,12 @@ impl From<ObjectError> for Hindrance {
 impl From<CallError> for Hindrance {
     fn from(error: CallError) -> Hindrance {
         Hindrance::Error(error.into())
+    }
+}
+
+impl From<HostFault> for Hindrance {
+    fn from(fault: HostFault) -> Hindrance {
+        Hindrance::Host(fault.to_string())
     }
 }
 
@@ -69,15 +75,15 @@ impl<O: Objects> Application<O> {
         slot: Slot,
         nonce: u128,
         action: &ObjectActionRef<'_>,
-        notices: &mut Vec<Notice>,
+        said: &mut Said,
     ) -> Result<OperationResult, HostFault> {
         let (verb, object) = self.meant(action);
         if let Some(first) = self.operations.find(nonce) {
             let result = first.clone();
-            notices.push(Notice::Operated { verb, object, result: result.clone() });
+            said.notices.push(Notice::Operated { verb, object, result: result.clone() });
             return Ok(result);
         }
-        let result = match self.operate(slot, action) {
+        let result = match self.operate(slot, action, said) {
             Ok(operated) => Ok(operated),
             Err(Hindrance::Error(error)) => Err(error),
             Err(Hindrance::Host(why)) => return Err(HostFault::Object { object, applied: self.applied, why }),
@@ -88,7 +94,7 @@ impl<O: Objects> Application<O> {
             self.registry.fail(slot, &object, error.to_string());
         }
         self.operations.record(nonce, result.clone());
-        notices.push(Notice::Operated { verb, object, result: result.clone() });
+        said.notices.push(Notice::Operated { verb, object, result: result.clone() });
         Ok(result)
     }
 
@@ -104,30 +110,30 @@ impl<O: Objects> Application<O> {
         }
     }
 
-    fn operate(&mut self, slot: Slot, action: &ObjectActionRef<'_>) -> Result<Operated, Hindrance> {
+    fn operate(&mut self, slot: Slot, action: &ObjectActionRef<'_>, said: &mut Said) -> Result<Operated, Hindrance> {
         match *action {
             ObjectActionRef::Load { name, module, arguments, limits } => {
                 self.load(slot, name, module, arguments, limits)
             }
-            ObjectActionRef::Remove { object } => self.remove(object),
+            ObjectActionRef::Remove { object } => self.remove(object, said),
             ObjectActionRef::Upgrade { object, based_on, module, limits, allow_breaking } => {
                 let entry = self.registry.object(object)?;
                 at_generation(entry, based_on)?;
                 admit_module(module)?;
                 let limits = limits.unwrap_or(entry.version.limits);
                 let version = Version { module: self.registry.module(module), limits };
-                self.upgrade(slot, object, version, allow_breaking)
+                self.upgrade(slot, object, version, allow_breaking, said)
             }
             ObjectActionRef::Rollback { object, based_on } => {
                 let entry = self.registry.object(object)?;
                 at_generation(entry, based_on)?;
                 let previous = entry.previous.clone();
                 let version = previous.ok_or_else(|| ObjectError::NoPrevious { name: entry.name.clone() })?;
-                self.upgrade(slot, object, version, true)
+                self.upgrade(slot, object, version, true, said)
             }
             ObjectActionRef::Resume { object } => {
                 let generation = self.registry.object(object)?.history.generation;
-                self.resume(object);
+                self.resume(object, said)?;
                 Ok(operated(object, generation, Breaks::default()))
             }
         }
@@ -144,10 +150,11 @@ impl<O: Objects> Application<O> {
         let id = self.registry.admit(name, module)?;
         let interface = self.objects.load(id, module, limits).map_err(|fault| Hindrance::of("its loading", fault))?;
         match self.start(id, interface, arguments) {
-            Ok(described) => {
+            Ok((described, timers)) => {
                 let version = Version { module: self.registry.module(module), limits };
                 let history = History::begin(slot, &version);
                 self.registry.insert(id, Object { name: name.into(), history, version, previous: None, described });
+                self.set_timers(id, &timers);
                 Ok(operated(id, 1, Breaks::default()))
             }
             Err(hindrance) => {
@@ -157,18 +164,24 @@ impl<O: Objects> Application<O> {
         }
     }
 
-    /// Gives a loaded object its first input.
-    fn start(&mut self, id: ObjectId, interface: Bytes, arguments: &[u8]) -> Result<Described, Hindrance> {
+    /// Gives a loaded object its first input, which may set timers.
+    fn start(
+        &mut self,
+        id: ObjectId,
+        interface: Bytes,
+        arguments: &[u8],
+    ) -> Result<(Described, Vec<Timer>), Hindrance> {
         let described = described(interface)?;
         let invocation = self.next_invocation(id, None, Trigger::Init);
-        self.objects
-            .invoke(id, &invocation, arguments, outcomes::accept_init)
-            .map_err(|fault| Hindrance::of("the constructor", fault))?;
-        Ok(described)
+        let outcome = self.objects.invoke(id, &invocation, arguments, &outcomes::accept_init);
+        let outcome = outcome.map_err(|fault| Hindrance::of("the constructor", fault))?;
+        Ok((described, outcome.timers))
     }
 
-    fn remove(&mut self, id: ObjectId) -> Result<Operated, Hindrance> {
-        let generation = self.registry.object(id)?.history.generation;
+    fn remove(&mut self, id: ObjectId, said: &mut Said) -> Result<Operated, Hindrance> {
+        let Object { name, history, .. } = self.registry.object(id)?;
+        let (name, generation) = (name.clone(), history.generation);
+        self.end_waits_of(id, &name, said);
         self.registry.remove(id);
         self.objects.remove(id);
         self.sessions.forget_object(id);
@@ -181,6 +194,7 @@ impl<O: Objects> Application<O> {
         id: ObjectId,
         version: Version,
         allow_breaking: bool,
+        said: &mut Said,
     ) -> Result<Operated, Hindrance> {
         let switches = |breaks: &Breaks| allow_breaking || breaks.is_empty();
         let Tried { described, breaks } = self.try_upgrade(id, version.module.bytes(), version.limits, &switches)?;
@@ -188,7 +202,7 @@ impl<O: Objects> Application<O> {
             let Breaks { changes, more } = breaks;
             return Err(ObjectError::Breaking { changes, more }.into());
         }
-        self.resume(id);
+        self.resume(id, said)?;
         let object = self.registry.object_mut(id).expect("it was tried");
         object.go_on(slot, version, described);
         Ok(operated(id, object.history.generation, breaks))
@@ -242,51 +256,68 @@ impl<O: Objects> Application<O> {
         Ok(Tried { described, breaks: compared.expect("an interface that can be read was compared") })
     }
 
-    /// Lets a suspended object go on.
-    fn resume(&mut self, id: ObjectId) {
-        if let Some(object) = self.registry.object_mut(id) {
-            let untold = object.history.resume();
-            self.sessions.tell_again(id, untold);
+    /// Lets a suspended object go on. It is told at once which calls ended, since it must answer nobody who is gone; where that
+    /// fails it is suspended again.
+    fn resume(&mut self, id: ObjectId, said: &mut Said) -> Result<(), HostFault> {
+        let Some(object) = self.registry.object_mut(id) else { return Ok(()) };
+        let untold = object.history.resume();
+        let mut sessions = Vec::new();
+        for untold in untold {
+            match untold {
+                Untold::Session(session) => sessions.push(session),
+                Untold::Call(call) => self.tell(id, Some(call.session), Trigger::Cancelled { call }, said)?,
+                Untold::Timer(token) => self.timers.set(id, Timer { token, due: self.now }),
+            }
         }
+        self.sessions.tell_again(id, sessions);
+        Ok(())
     }
 
-    /// Tells objects of sessions that ended: one for each of the slot's `commands`, and [`SESSION_ENDS_TOLD_MAX`].
-    /// `told` counts them.
-    pub(super) fn tell_ended(
-        &mut self,
-        commands: usize,
-        told: &mut usize,
-        notices: &mut Vec<Notice>,
-    ) -> Result<(), HostFault> {
+    /// Tells objects of sessions that ended: one for each of the slot's `commands`, and [`SESSION_ENDS_TOLD_MAX`]. `told`
+    /// counts them.
+    pub(super) fn tell_ended(&mut self, commands: usize, told: &mut usize, said: &mut Said) -> Result<(), HostFault> {
         while *told < commands + SESSION_ENDS_TOLD_MAX
             && let Some((object, session)) = self.sessions.first_ended()
         {
             let trigger = Trigger::SessionClosed { session };
-            let ran = self.at_a_position(|this| this.tell(object, session, trigger, notices))?;
+            self.at_a_position(|this| this.tell(object, Some(session), trigger, said))?;
             self.sessions.forget_ended();
             *told += 1;
-            if !ran && let Some(object) = self.registry.object_mut(object) {
-                object.history.untold.push(session);
-            }
         }
         Ok(())
     }
 
-    /// Runs an input that nobody waits for, unless the object is suspended; where it fails, the object is suspended, and
-    /// is as if the input had never been. Gives whether it ran.
-    fn tell(
+    /// Runs an input that nobody waits for. Where it fails, the object is suspended, and is as if the input had never been.
+    /// What an object could not be told it is told when it goes on.
+    pub(super) fn tell(
         &mut self,
         id: ObjectId,
-        caller: SessionId,
+        caller: Option<SessionId>,
         trigger: Trigger<'_>,
-        notices: &mut Vec<Notice>,
-    ) -> Result<bool, HostFault> {
-        let Some(Object { history: History { suspended: None, .. }, .. }) = self.registry.object_mut(id) else {
-            return Ok(false);
+        said: &mut Said,
+    ) -> Result<(), HostFault> {
+        let Some(object) = self.registry.object_mut(id) else { return Ok(()) };
+        let untold = match trigger {
+            Trigger::SessionClosed { session } => Untold::Session(session),
+            Trigger::Cancelled { call } => Untold::Call(call),
+            Trigger::Timer { token } => Untold::Timer(token),
+            Trigger::Init | Trigger::Call { .. } => unreachable!("somebody waits for these"),
         };
-        let invocation = self.next_invocation(id, Some(caller), trigger);
-        let fault = match self.objects.invoke(id, &invocation, &[], outcomes::accept_told) {
-            Ok(_) => return Ok(true),
+        if object.history.suspended.is_some() {
+            object.history.untold.push(untold);
+            return Ok(());
+        }
+        let invocation = self.next_invocation(id, caller, trigger);
+        let timers = &self.timers;
+        let accept = |outcome: &Outcome| {
+            outcomes::accept_told(outcome)?;
+            timers.room(id, &outcome.timers)
+        };
+        let fault = match self.objects.invoke(id, &invocation, &[], &accept) {
+            Ok(Outcome { answered, timers, .. }) => {
+                self.carry_out(id, answered, &timers, said);
+                return Ok(());
+            }
             Err(fault) => fault,
         };
         let object = self.registry.object_mut(id).expect("it ran");
@@ -298,8 +329,9 @@ impl<O: Objects> Application<O> {
             _ => {}
         }
         let why = object.suspend(format!("told of {}, it {}", what(&trigger), did(&fault)));
-        notices.push(Notice::Suspended { object: object.name.clone(), why });
-        Ok(false)
+        object.history.untold.push(untold);
+        said.notices.push(Notice::Suspended { object: object.name.clone(), why });
+        Ok(())
     }
 
     /// The next input of an object that is no call.

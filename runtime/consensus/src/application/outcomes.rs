@@ -1,17 +1,29 @@
-//! Which outcomes of an object can be carried out: those that answer at once and want nothing else.
+//! Which outcomes of an object can be carried out.
 //!
-//! Parked calls, answers to them, events and timers are refused before the object keeps what it changed, so an author
-//! who uses them learns it from the first call and no state ever depends on a wish that nobody fulfils.
+//! What can't be is refused before the object keeps what it changed, so its author learns it from the first call and no state
+//! ever depends on a wish that nobody fulfils.
 
 use concoord_wire::abi::{Answer, Outcome, Rejection, Reply};
+use concoord_wire::interface::MethodKind;
 
-/// For a method call: it must answer.
-pub(super) fn accept_call(outcome: &Outcome) -> Result<(), String> {
+/// For a method call: it must answer, or wait if it is one that may.
+pub(super) fn accept_call(outcome: &Outcome, kind: MethodKind) -> Result<(), String> {
     accept_effects(outcome)?;
     match outcome.reply {
         Reply::Now(_) => Ok(()),
         Reply::None => Err("the method gave no reply".into()),
-        Reply::Parked => Err("the method parked its caller, which this version doesn't support".into()),
+        Reply::Parked if kind == MethodKind::Waiting => Ok(()),
+        Reply::Parked => Err("the method parked its caller, but its interface does not say that it may wait".into()),
+    }
+}
+
+/// For a query: it must answer, and nothing else can come of it.
+pub(super) fn accept_query(outcome: &Outcome) -> Result<(), String> {
+    let Outcome { answered, timers, .. } = outcome;
+    let wishes = [(answered.len(), "answered parked calls"), (timers.len(), "set timers")];
+    match wishes.iter().find(|(count, _)| *count > 0) {
+        None => accept_call(outcome, MethodKind::Query),
+        Some((count, what)) => Err(format!("it {what} ({count}), but is a query")),
     }
 }
 
@@ -36,20 +48,9 @@ pub(super) fn accept_told(outcome: &Outcome) -> Result<(), String> {
     }
 }
 
-/// The answer of an outcome that [`accept_call`] accepted.
-pub(super) fn answer(outcome: Outcome) -> Answer {
-    match outcome.reply {
-        Reply::Now(answer) => answer,
-        Reply::None | Reply::Parked => panic!("Objects kept a call's outcome that was not accepted"),
-    }
-}
-
 fn accept_effects(outcome: &Outcome) -> Result<(), String> {
-    let Outcome { reply: _, answered, events, timers, log: _ } = outcome;
-    let wishes =
-        [(answered.len(), "answered parked calls"), (events.len(), "emitted events"), (timers.len(), "set timers")];
-    match wishes.iter().find(|(count, _)| *count > 0) {
-        None => Ok(()),
-        Some((count, what)) => Err(format!("it {what} ({count}), which this version doesn't support")),
+    match outcome.events.len() {
+        0 => Ok(()),
+        count => Err(format!("it emitted events ({count}), which this version doesn't support")),
     }
 }

@@ -8,15 +8,15 @@ use concoord_wire::client::{CallError, Description};
 use concoord_wire::interface::{Interface, InterfaceError, MethodKind};
 use concoord_wire::limits::{MODULE_BYTES_MAX, NAME_BYTES_MAX};
 use concoord_wire::objects::{LoadFailure, ObjectError, ObjectList, ObjectState};
-use concoord_wire::{ModuleHash, ObjectId, SessionId, Slot};
+use concoord_wire::{CallId, ModuleHash, ObjectId, SessionId, Slot};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::digest::Digest;
 use super::snapshot::{Reader, RestoreError, Writer};
 use crate::limits::{
-    LOAD_FAILURE_BYTES_MAX, LOAD_FAILURES_KEPT_MAX, NAMES_LISTED_MAX, OBJECTS_MAX, SESSIONS_MAX, SUSPENSION_BYTES_MAX,
-    VERSIONS_KEPT_MAX,
+    LOAD_FAILURE_BYTES_MAX, LOAD_FAILURES_KEPT_MAX, NAMES_LISTED_MAX, OBJECTS_MAX, PARKED_MAX, SESSIONS_MAX,
+    SUSPENSION_BYTES_MAX, TIMERS_OF_OBJECT_MAX, VERSIONS_KEPT_MAX,
 };
 
 /// All objects of the cluster.
@@ -51,9 +51,20 @@ pub(super) struct History {
     pub(super) versions: VecDeque<ModuleHash>,
     /// Why it is suspended.
     pub(super) suspended: Option<String>,
-    /// The sessions whose end it is to be told of when it goes on. While it is suspended nobody calls it, so these are
-    /// no more than were open when that began.
-    pub(super) untold: Vec<SessionId>,
+    /// What it is to be told when it goes on. While it is suspended nobody calls it, so this is no more than sessions were
+    /// open, calls parked and timers set when that began.
+    pub(super) untold: Vec<Untold>,
+}
+
+/// Something that an object could not be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Untold {
+    /// The end of a session that called it.
+    Session(SessionId),
+    /// The end of a call that was parked.
+    Call(CallId),
+    /// A timer that was due.
+    Timer(u64),
 }
 
 /// What an object runs, and within which limits.
@@ -139,8 +150,8 @@ impl History {
         }
     }
 
-    /// It runs again: gives the sessions whose end it is to be told of.
-    pub(super) fn resume(&mut self) -> Vec<SessionId> {
+    /// It runs again: gives what it is to be told.
+    pub(super) fn resume(&mut self) -> Vec<Untold> {
         self.suspended = None;
         std::mem::take(&mut self.untold)
     }
@@ -188,6 +199,7 @@ impl Object {
             changed: history.changed,
             limits: version.limits,
             suspended: history.suspended.clone(),
+            waiting: 0,
             previous: previous.as_ref().map(|previous| previous.module.hash),
             versions: if with_versions { history.versions.iter().copied().collect() } else { Vec::new() },
         }
@@ -262,22 +274,39 @@ impl Registry {
         }
     }
 
-    /// The object that runs `method` as `kind`.
+    /// How the object runs `method` as a call.
     ///
     /// # Errors
     /// [`CallError::UnknownObject`], [`CallError::UnknownMethod`] or [`CallError::WrongKind`], naming what there is;
     /// [`CallError::Suspended`].
-    pub(super) fn resolve(&self, id: ObjectId, method: &str, kind: MethodKind) -> Result<&Object, CallError> {
+    pub(super) fn resolve_call(&self, id: ObjectId, method: &str) -> Result<MethodKind, CallError> {
+        self.resolve(id, method, MethodKind::is_update).map(|(_, kind)| kind)
+    }
+
+    /// The object that runs `method` as a query.
+    ///
+    /// # Errors
+    /// As [`Registry::resolve_call`].
+    pub(super) fn resolve_query(&self, id: ObjectId, method: &str) -> Result<&Object, CallError> {
+        self.resolve(id, method, |kind| kind == MethodKind::Query).map(|(object, _)| object)
+    }
+
+    fn resolve(
+        &self,
+        id: ObjectId,
+        method: &str,
+        runs: impl Fn(MethodKind) -> bool,
+    ) -> Result<(&Object, MethodKind), CallError> {
         let object = self.object(id)?;
         match object.described.methods.get(method) {
-            Some(&actual) if actual == kind => match &object.history.suspended {
-                None => Ok(object),
+            Some(&kind) if runs(kind) => match &object.history.suspended {
+                None => Ok((object, kind)),
                 Some(why) => Err(CallError::Suspended { object: object.name.clone(), why: why.clone() }),
             },
-            Some(&actual) => Err(CallError::WrongKind {
+            Some(&kind) => Err(CallError::WrongKind {
                 object: object.name.clone(),
                 method: method.into(),
-                is_query: actual == MethodKind::Query,
+                is_query: kind == MethodKind::Query,
             }),
             None => Err(CallError::UnknownMethod {
                 object: object.name.clone(),
@@ -379,7 +408,8 @@ impl Registry {
             let Written { id, name, history, version, previous } = from.take("an object")?;
             from.within("bytes of a name", name.len(), NAME_BYTES_MAX)?;
             from.within("versions of an object", history.versions.len(), VERSIONS_KEPT_MAX)?;
-            from.within("ends of sessions that an object was not told of", history.untold.len(), SESSIONS_MAX)?;
+            let untold_max = SESSIONS_MAX + PARKED_MAX + TIMERS_OF_OBJECT_MAX;
+            from.within("inputs that an object was not given", history.untold.len(), untold_max)?;
             let runs = |(number, limits): (usize, ObjectLimits)| match modules.get(number) {
                 Some(module) => Ok(Version { module: module.clone(), limits }),
                 None => Err(from.damaged("an object without a module")),

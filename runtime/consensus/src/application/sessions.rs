@@ -4,23 +4,27 @@
 //! sequence is executed only when it is above the floor and not in the table, and it enters the table in the same
 //! slot. Below the floor nothing is kept, because nothing there is ever executed again.
 //!
+//! A call that is parked must not hold the floor for as long as it waits. So the floor may pass it once its client knows
+//! that it is parked; it stays in `waited`, and later its reply with it, until the client says that it has that.
+//!
 //! The objects that a session called are told when it ends: each pair waits in `ended` until its turn comes.
 //!
-//! **Invariants:** a floor never falls; no kept reply is at or below its session's floor; `by_nonce` and `by_due` hold
-//! each open session exactly once; `reply_bytes` is the sum over all sessions.
+//! **Invariants:** a floor never falls; a kept reply is above its session's floor or of a call in `waited`; `by_nonce` and
+//! `by_due` hold each open session exactly once; `reply_bytes` is the sum over all sessions.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use concoord_wire::abi::Answer;
 use concoord_wire::client::CallError;
+use concoord_wire::limits::{SESSION_TTL_MS_MAX, SESSION_TTL_MS_MIN};
 use concoord_wire::{CallId, ObjectId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
 use super::snapshot::{Reader, RestoreError, Writer};
 use crate::limits::{
-    REPLIES_KEPT_MAX, REPLY_BYTES_KEPT_MAX, REPLY_BYTES_KEPT_TOTAL_MAX, SESSION_TTL_MS, SESSIONS_MAX,
-    SESSIONS_SWEPT_MAX,
+    REPLIES_KEPT_MAX, REPLY_BYTES_KEPT_MAX, REPLY_BYTES_KEPT_TOTAL_MAX, SESSIONS_MAX, SESSIONS_SWEPT_MAX,
+    WAITED_OF_SESSION_MAX,
 };
 use crate::mutated;
 
@@ -46,8 +50,12 @@ struct Session {
     /// When the sweep looks at it next: at most `heard` and the time to live. It is not moved with each sign, so that
     /// a call costs no reordering.
     due: Timestamp,
+    /// How long it lives without one.
+    ttl_ms: u32,
     floor: u64,
     replies: BTreeMap<u64, CallResult>,
+    /// Calls that are parked or were, until the client has their replies.
+    waited: BTreeSet<u64>,
     /// The objects that it called, as far as they are still there.
     called: BTreeSet<ObjectId>,
     /// Encoded bytes of `replies`.
@@ -60,8 +68,10 @@ struct Session {
 pub(super) enum Admission<'a> {
     /// It is new: execute it, then [`Sessions::record`] what it came to.
     Execute,
-    /// It was executed: this was the reply.
-    Replied(&'a CallResult),
+    /// It was executed: this was the reply, and whether it was parked before.
+    Replied(&'a CallResult, bool),
+    /// It was executed, and is parked.
+    Parked,
     /// It is not executed, and leaves no mark.
     Refused(CallError),
 }
@@ -71,15 +81,22 @@ impl Sessions {
     ///
     /// # Errors
     /// [`CallError::Busy`] beyond [`SESSIONS_MAX`].
-    pub(super) fn open(&mut self, id: SessionId, nonce: u128, now: Timestamp) -> Result<SessionId, CallError> {
+    pub(super) fn open(
+        &mut self,
+        id: SessionId,
+        nonce: u128,
+        ttl_ms: u32,
+        now: Timestamp,
+    ) -> Result<SessionId, CallError> {
         if let Some(&first) = self.by_nonce.get(&nonce).filter(|_| !mutated!(NonceOpensAgain)) {
             self.keep_alive(first, now);
             return Ok(first);
         }
         within("the table of open sessions", self.open.len(), SESSIONS_MAX)?;
-        let due = end_of_silence(now);
-        let (replies, called) = (BTreeMap::new(), BTreeSet::new());
-        let session = Session { nonce, heard: now, due, floor: 0, replies, called, reply_bytes: 0 };
+        let ttl_ms = ttl_ms.clamp(SESSION_TTL_MS_MIN, SESSION_TTL_MS_MAX);
+        let due = end_of_silence(now, ttl_ms);
+        let (replies, waited, called) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        let session = Session { nonce, heard: now, due, ttl_ms, floor: 0, replies, waited, called, reply_bytes: 0 };
         self.open.insert(id, session);
         self.by_nonce.insert(nonce, id);
         self.by_due.insert((due, id));
@@ -127,15 +144,17 @@ impl Sessions {
         self.open.values_mut().for_each(|session| _ = session.called.remove(&object));
     }
 
-    /// Says whether `call` is executed. `floor` is what its client acknowledges; the session's floor rises to it.
-    pub(super) fn admit(&mut self, call: CallId, floor: u64, now: Timestamp) -> Admission<'_> {
+    /// Says whether `call` is executed. `floor` is what its client acknowledges; the session's floor rises to it. `received`
+    /// is a call that waited and was passed by the floor, whose reply the client has.
+    pub(super) fn admit(&mut self, call: CallId, floor: u64, received: Option<u64>, now: Timestamp) -> Admission<'_> {
         let Some(session) = self.open.get_mut(&call.session) else {
             return Admission::Refused(CallError::SessionGone { session: call.session });
         };
         session.heard = now;
-        self.reply_bytes -= session.raise_floor(floor);
+        self.reply_bytes -= session.raise_floor(floor) + received.map_or(0, |sequence| session.receive(sequence));
         let session = &*session;
-        if call.sequence <= session.floor && !mutated!(FloorExecutes) {
+        let waited = session.waited.contains(&call.sequence);
+        if call.sequence <= session.floor && !waited && !mutated!(FloorExecutes) {
             return Admission::Refused(CallError::Acknowledged { call, floor: session.floor });
         }
         if mutated!(NoDedup) {
@@ -143,14 +162,21 @@ impl Sessions {
         }
         if let Some(result) = session.replies.get(&call.sequence) {
             if mutated!(ReplyOfAnotherCall) {
-                return Admission::Replied(session.replies.last_key_value().map_or(result, |(_, newest)| newest));
+                return Admission::Replied(
+                    session.replies.last_key_value().map_or(result, |(_, newest)| newest),
+                    waited,
+                );
             }
-            return Admission::Replied(result);
+            return Admission::Replied(result, waited);
+        }
+        if waited {
+            return Admission::Parked;
         }
         let room = within("the session's replies that are not acknowledged", session.replies.len(), REPLIES_KEPT_MAX)
             .and_then(|()| {
                 within("the session's bytes of unacknowledged replies", session.reply_bytes, REPLY_BYTES_KEPT_MAX)
             })
+            .and_then(|()| within("the session's calls that wait", session.waited.len(), WAITED_OF_SESSION_MAX))
             .and_then(|()| {
                 within("all sessions' bytes of unacknowledged replies", self.reply_bytes, REPLY_BYTES_KEPT_TOTAL_MAX)
             });
@@ -166,7 +192,8 @@ impl Sessions {
     /// When the call was not admitted as [`Admission::Execute`], or is recorded twice: it would be executed twice.
     pub(super) fn record(&mut self, call: CallId, ran: Option<ObjectId>, result: CallResult) {
         let session = self.open.get_mut(&call.session).expect("an admitted call has an open session");
-        assert!(call.sequence > session.floor, "call {call} was executed below the floor {}", session.floor);
+        let below = call.sequence <= session.floor && !session.waited.contains(&call.sequence);
+        assert!(!below, "call {call} was executed below the floor {}", session.floor);
         session.called.extend(ran);
         let bytes = encoded_bytes(&result);
         session.reply_bytes += bytes;
@@ -175,23 +202,44 @@ impl Sessions {
         assert!(before.is_none(), "call {call} was executed twice");
     }
 
-    /// Closes sessions that were silent for [`SESSION_TTL_MS`], looking at no more than [`SESSIONS_SWEPT_MAX`].
-    pub(super) fn sweep(&mut self, now: Timestamp) {
-        for _ in 0..SESSIONS_SWEPT_MAX {
-            let Some(&(due, id)) = self.by_due.first() else { return };
-            if due > now {
-                return;
-            }
+    /// An admitted call is parked: [`Sessions::record`] follows when it is answered.
+    ///
+    /// # Panics
+    /// As for [`Sessions::record`].
+    pub(super) fn park(&mut self, call: CallId, object: ObjectId) {
+        let session = self.open.get_mut(&call.session).expect("an admitted call has an open session");
+        session.called.insert(object);
+        let is_new = session.waited.insert(call.sequence);
+        assert!(is_new, "call {call} was executed twice");
+    }
+
+    /// Whether a call is parked as far as its session knows.
+    pub(super) fn waits(&self, call: CallId) -> bool {
+        self.open.get(&call.session).is_some_and(|session| {
+            session.waited.contains(&call.sequence) && !session.replies.contains_key(&call.sequence)
+        })
+    }
+
+    /// The next session that was silent for too long, of which the first [`SESSIONS_SWEPT_MAX`] are looked at.
+    pub(super) fn find_silent(&mut self, now: Timestamp, looked_at: &mut usize) -> Option<SessionId> {
+        while *looked_at < SESSIONS_SWEPT_MAX {
+            let &(due, id) = self.by_due.first().filter(|(due, _)| *due <= now)?;
+            *looked_at += 1;
             let session = self.open.get_mut(&id).expect("each due entry belongs to an open session");
-            let end = end_of_silence(session.heard);
+            let end = end_of_silence(session.heard, session.ttl_ms);
             if end <= now {
-                self.close(id);
-            } else {
-                session.due = end;
-                self.by_due.pop_first();
-                self.by_due.insert((end, id));
+                return Some(id);
             }
+            session.due = end;
+            self.by_due.remove(&(due, id));
+            self.by_due.insert((end, id));
         }
+        None
+    }
+
+    /// When [`Sessions::find_silent`] has something to do.
+    pub(super) fn first_due(&self) -> Option<Timestamp> {
+        self.by_due.first().map(|(due, _)| *due)
     }
 
     /// How many are open.
@@ -220,7 +268,9 @@ impl Sessions {
         for _ in 0..count {
             let (id, mut session): (SessionId, Session) = from.take("a session")?;
             from.within("replies of a session", session.replies.len(), REPLIES_KEPT_MAX)?;
-            if session.replies.first_key_value().is_some_and(|(sequence, _)| *sequence <= session.floor) {
+            from.within("waiting calls of a session", session.waited.len(), WAITED_OF_SESSION_MAX)?;
+            let acknowledged = session.replies.range(..=session.floor);
+            if acknowledged.into_iter().any(|(sequence, _)| !session.waited.contains(sequence)) {
                 return Err(from.damaged("a reply that its session acknowledged"));
             }
             if mutated!(SnapshotWithoutReplies) {
@@ -248,18 +298,38 @@ impl Session {
     fn raise_floor(&mut self, floor: u64) -> usize {
         self.floor = self.floor.max(floor);
         let mut freed = 0;
-        while let Some(first) = self.replies.first_entry()
-            && *first.key() <= self.floor
-        {
-            freed += encoded_bytes(&first.remove());
+        if self.waited.is_empty() {
+            while let Some(first) = self.replies.first_entry()
+                && *first.key() <= self.floor
+            {
+                freed += encoded_bytes(&first.remove());
+            }
+        } else {
+            let passed = self.replies.range(..=self.floor).map(|(sequence, _)| *sequence);
+            let passed: Vec<u64> = passed.filter(|sequence| !self.waited.contains(sequence)).collect();
+            freed = passed.into_iter().map(|sequence| self.forget(sequence)).sum();
         }
         self.reply_bytes -= freed;
         freed
     }
+
+    /// The client has the reply of a call that waited. Above the floor it stays: there, a retry may still be on its way.
+    fn receive(&mut self, sequence: u64) -> usize {
+        if sequence > self.floor || !self.replies.contains_key(&sequence) || !self.waited.remove(&sequence) {
+            return 0;
+        }
+        let freed = self.forget(sequence);
+        self.reply_bytes -= freed;
+        freed
+    }
+
+    fn forget(&mut self, sequence: u64) -> usize {
+        self.replies.remove(&sequence).as_ref().map_or(0, encoded_bytes)
+    }
 }
 
-fn end_of_silence(heard: Timestamp) -> Timestamp {
-    Timestamp(heard.0.saturating_add(SESSION_TTL_MS * 1000))
+fn end_of_silence(heard: Timestamp, ttl_ms: u32) -> Timestamp {
+    Timestamp(heard.0.saturating_add(u64::from(ttl_ms) * 1000))
 }
 
 fn encoded_bytes(result: &CallResult) -> usize {
@@ -273,17 +343,18 @@ fn within(what: &str, held: usize, limit: usize) -> Result<(), CallError> {
 #[cfg(test)]
 mod tests {
     use concoord_wire::Slot;
+    use concoord_wire::limits::SESSION_TTL_MS;
 
     use super::*;
 
-    const TTL_US: u64 = SESSION_TTL_MS * 1000;
+    const TTL_US: u64 = SESSION_TTL_MS as u64 * 1000;
 
     fn id(slot: u64) -> SessionId {
         SessionId { slot: Slot(slot), index: 0 }
     }
 
     fn opened(sessions: &mut Sessions, slot: u64) -> SessionId {
-        sessions.open(id(slot), u128::from(slot), Timestamp(0)).unwrap()
+        sessions.open(id(slot), u128::from(slot), SESSION_TTL_MS, Timestamp(0)).unwrap()
     }
 
     fn call(session: SessionId, sequence: u64) -> CallId {
@@ -295,8 +366,47 @@ mod tests {
     }
 
     fn execute(sessions: &mut Sessions, call: CallId, bytes: usize) {
-        assert_eq!(sessions.admit(call, 0, Timestamp(0)), Admission::Execute);
+        assert_eq!(sessions.admit(call, 0, None, Timestamp(0)), Admission::Execute);
         sessions.record(call, None, answer(bytes));
+    }
+
+    fn sweep(sessions: &mut Sessions, now: Timestamp) {
+        let mut looked_at = 0;
+        while let Some(silent) = sessions.find_silent(now, &mut looked_at) {
+            sessions.close(silent);
+        }
+    }
+
+    #[test]
+    fn a_call_that_waits_is_passed_by_the_floor_and_its_reply_kept_until_it_was_received() {
+        let mut sessions = Sessions::default();
+        let session = opened(&mut sessions, 1);
+        let (waits, other) = (call(session, 1), call(session, 2));
+        assert_eq!(sessions.admit(waits, 0, None, Timestamp(0)), Admission::Execute);
+        sessions.park(waits, ObjectId(3));
+        assert!(sessions.waits(waits));
+        assert_eq!(sessions.admit(waits, 0, None, Timestamp(0)), Admission::Parked, "a retry is not executed");
+        execute(&mut sessions, other, 10);
+        assert_eq!(sessions.admit(call(session, 3), 2, None, Timestamp(0)), Admission::Execute);
+        assert_eq!(sessions.admit(waits, 2, None, Timestamp(0)), Admission::Parked, "below the floor too");
+        sessions.record(waits, Some(ObjectId(3)), answer(5));
+        assert!(!sessions.waits(waits));
+        assert_eq!(sessions.admit(waits, 2, None, Timestamp(0)), Admission::Replied(&answer(5), true));
+        let low = CallError::Acknowledged { call: waits, floor: 2 };
+        assert_eq!(sessions.admit(waits, 2, Some(1), Timestamp(0)), Admission::Refused(low));
+        assert_eq!(sessions.reply_bytes, 0);
+    }
+
+    #[test]
+    fn what_is_received_above_the_floor_is_kept_until_the_floor_passes_it() {
+        let mut sessions = Sessions::default();
+        let session = opened(&mut sessions, 1);
+        let waits = call(session, 1);
+        sessions.park(waits, ObjectId(3));
+        sessions.record(waits, None, answer(5));
+        assert_eq!(sessions.admit(waits, 0, Some(1), Timestamp(0)), Admission::Replied(&answer(5), true), "a retry");
+        assert!(matches!(sessions.admit(waits, 1, Some(1), Timestamp(0)), Admission::Refused(_)));
+        assert_eq!(sessions.reply_bytes, 0);
     }
 
     #[test]
@@ -309,11 +419,15 @@ mod tests {
         let full = sessions.reply_bytes;
         let low =
             |sequence, floor| Admission::Refused(CallError::Acknowledged { call: call(session, sequence), floor });
-        assert_eq!(sessions.admit(call(session, 2), 2, Timestamp(0)), low(2, 2));
+        assert_eq!(sessions.admit(call(session, 2), 2, None, Timestamp(0)), low(2, 2));
         assert_eq!(sessions.reply_bytes, full / 3);
-        assert_eq!(sessions.admit(call(session, 1), 0, Timestamp(0)), low(1, 2), "an older floor changes nothing");
-        assert_eq!(sessions.admit(call(session, 3), 2, Timestamp(0)), Admission::Replied(&answer(10)));
-        assert_eq!(sessions.admit(call(session, 0), 2, Timestamp(0)), low(0, 2), "sequences start at 1");
+        assert_eq!(
+            sessions.admit(call(session, 1), 0, None, Timestamp(0)),
+            low(1, 2),
+            "an older floor changes nothing"
+        );
+        assert_eq!(sessions.admit(call(session, 3), 2, None, Timestamp(0)), Admission::Replied(&answer(10), false));
+        assert_eq!(sessions.admit(call(session, 0), 2, None, Timestamp(0)), low(0, 2), "sequences start at 1");
     }
 
     #[test]
@@ -325,9 +439,9 @@ mod tests {
             execute(&mut sessions, call(session, sequence), 0);
         }
         let next = call(session, kept + 1);
-        assert!(matches!(sessions.admit(next, 0, Timestamp(0)), Admission::Refused(CallError::Busy { .. })));
-        assert_eq!(sessions.admit(call(session, 1), 0, Timestamp(0)), Admission::Replied(&answer(0)));
-        assert_eq!(sessions.admit(next, 1, Timestamp(0)), Admission::Execute);
+        assert!(matches!(sessions.admit(next, 0, None, Timestamp(0)), Admission::Refused(CallError::Busy { .. })));
+        assert_eq!(sessions.admit(call(session, 1), 0, None, Timestamp(0)), Admission::Replied(&answer(0), false));
+        assert_eq!(sessions.admit(next, 1, None, Timestamp(0)), Admission::Execute);
     }
 
     #[test]
@@ -335,9 +449,12 @@ mod tests {
         let mut sessions = Sessions::default();
         let (greedy, modest) = (opened(&mut sessions, 1), opened(&mut sessions, 2));
         execute(&mut sessions, call(greedy, 1), REPLY_BYTES_KEPT_MAX);
-        assert!(matches!(sessions.admit(call(greedy, 2), 0, Timestamp(0)), Admission::Refused(CallError::Busy { .. })));
-        assert_eq!(sessions.admit(call(modest, 1), 0, Timestamp(0)), Admission::Execute);
-        assert_eq!(sessions.admit(call(greedy, 2), 1, Timestamp(0)), Admission::Execute);
+        assert!(matches!(
+            sessions.admit(call(greedy, 2), 0, None, Timestamp(0)),
+            Admission::Refused(CallError::Busy { .. })
+        ));
+        assert_eq!(sessions.admit(call(modest, 1), 0, None, Timestamp(0)), Admission::Execute);
+        assert_eq!(sessions.admit(call(greedy, 2), 1, None, Timestamp(0)), Admission::Execute);
     }
 
     #[test]
@@ -351,9 +468,12 @@ mod tests {
             sessions.reply_bytes += REPLY_BYTES_KEPT_MAX;
         }
         let late = opened(&mut sessions, owners + 1);
-        assert!(matches!(sessions.admit(call(late, 1), 0, Timestamp(0)), Admission::Refused(CallError::Busy { .. })));
+        assert!(matches!(
+            sessions.admit(call(late, 1), 0, None, Timestamp(0)),
+            Admission::Refused(CallError::Busy { .. })
+        ));
         sessions.close(id(1));
-        assert_eq!(sessions.admit(call(late, 1), 0, Timestamp(0)), Admission::Execute);
+        assert_eq!(sessions.admit(call(late, 1), 0, None, Timestamp(0)), Admission::Execute);
     }
 
     #[test]
@@ -362,14 +482,14 @@ mod tests {
         for slot in 1..=SESSIONS_MAX as u64 {
             opened(&mut sessions, slot);
         }
-        let busy = sessions.open(id(u64::MAX), u128::MAX, Timestamp(0));
+        let busy = sessions.open(id(u64::MAX), u128::MAX, SESSION_TTL_MS, Timestamp(0));
         assert_eq!(
             busy,
             Err(CallError::Busy { what: "the table of open sessions".into(), limit: SESSIONS_MAX as u64 })
         );
-        assert_eq!(sessions.open(id(u64::MAX), 5, Timestamp(0)), Ok(id(5)));
+        assert_eq!(sessions.open(id(u64::MAX), 5, SESSION_TTL_MS, Timestamp(0)), Ok(id(5)));
         sessions.close(id(5));
-        assert_eq!(sessions.open(id(u64::MAX), u128::MAX, Timestamp(0)), Ok(id(u64::MAX)));
+        assert_eq!(sessions.open(id(u64::MAX), u128::MAX, SESSION_TTL_MS, Timestamp(0)), Ok(id(u64::MAX)));
     }
 
     #[test]
@@ -377,14 +497,14 @@ mod tests {
         let mut sessions = Sessions::default();
         let (silent, heard) = (opened(&mut sessions, 1), opened(&mut sessions, 2));
         sessions.keep_alive(heard, Timestamp(5));
-        sessions.sweep(Timestamp(TTL_US - 1));
+        sweep(&mut sessions, Timestamp(TTL_US - 1));
         assert_eq!(sessions.len(), 2);
-        sessions.sweep(Timestamp(TTL_US));
+        sweep(&mut sessions, Timestamp(TTL_US));
         assert!(!sessions.keep_alive(silent, Timestamp(TTL_US)));
         assert_eq!(sessions.len(), 1);
-        sessions.sweep(Timestamp(TTL_US + 4));
+        sweep(&mut sessions, Timestamp(TTL_US + 4));
         assert_eq!(sessions.len(), 1);
-        sessions.sweep(Timestamp(TTL_US + 5));
+        sweep(&mut sessions, Timestamp(TTL_US + 5));
         assert_eq!(sessions.len(), 0);
         assert!(sessions.by_due.is_empty() && sessions.by_nonce.is_empty());
     }
@@ -395,9 +515,9 @@ mod tests {
         for slot in 1..=SESSIONS_SWEPT_MAX as u64 + 1 {
             opened(&mut sessions, slot);
         }
-        sessions.sweep(Timestamp(TTL_US));
+        sweep(&mut sessions, Timestamp(TTL_US));
         assert_eq!(sessions.len(), 1);
-        sessions.sweep(Timestamp(TTL_US));
+        sweep(&mut sessions, Timestamp(TTL_US));
         assert_eq!(sessions.len(), 0);
     }
 }

@@ -3,7 +3,7 @@
 //! A snapshot is one byte of version, then the postcard of these values, one behind another:
 //!
 //! 1. cluster, position, decided time, applied slot, what stands for all replies, cluster version;
-//! 2. the open sessions with the replies that they did not acknowledge;
+//! 2. the open sessions with the replies that they did not acknowledge, the parked calls, the timers;
 //! 3. the last object id, the failed loads, each distinct module once, the objects with the number of their module;
 //! 4. the state of each object, in the order of their ids, as [`Objects::snapshot`] gives it;
 //! 5. the hash of the state, [`Application::state_hash`].
@@ -20,14 +20,16 @@ use concoord_wire::{ClusterId, Position, Slot, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::operations::Operations;
+use super::parked::Parked;
 use super::registry::{Described, Entry, Object, Registry};
 use super::sessions::Sessions;
+use super::timers::Timers;
 use super::{Application, HostFault};
 use crate::mutated;
 use crate::objects::{Fault, Frozen, Objects};
 
 /// The version of snapshots that this build writes and reads.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Bytes that a length or a hash takes at most.
 const LENGTH_BYTES_MAX: usize = 10;
@@ -151,6 +153,8 @@ impl<O: Objects> Application<O> {
         let head: Head = (self.cluster, self.position, self.now, self.applied, self.replies, self.version);
         to.put(&head);
         self.sessions.write(&mut to);
+        self.parked.write(&mut to);
+        self.timers.write(&mut to);
         self.operations.write(&mut to);
         self.registry.write(&mut to);
         let mut objects = Vec::new();
@@ -220,6 +224,8 @@ impl<O: Objects> Application<O> {
             return Err(RestoreError::ClusterVersion { found: version, supports });
         }
         let sessions = Sessions::read(&mut from)?;
+        let parked = Parked::read(&mut from)?;
+        let timers = Timers::read(&mut from)?;
         let operations = Operations::read(&mut from)?;
         let (mut registry, entries) = Registry::read(&mut from)?;
         for entry in entries {
@@ -228,12 +234,21 @@ impl<O: Objects> Application<O> {
             let object = restore_object(&mut objects, entry, state, applied)?;
             registry.reenter(id, object).map_err(|what| from.damaged(what))?;
         }
+        let is_known = |object| registry.object(object).is_ok();
+        if !parked.calls().all(|(call, object)| sessions.waits(call) && is_known(object)) {
+            return Err(from.damaged("a parked call of no session or for no object"));
+        }
+        if !timers.objects().all(is_known) {
+            return Err(from.damaged("a timer of no object"));
+        }
         let expected = from.take("the hash of the state")?;
         from.end()?;
         let mut application = Application {
             cluster,
             objects,
             sessions,
+            parked,
+            timers,
             registry,
             operations,
             position,

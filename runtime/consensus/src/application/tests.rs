@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use concoord_wire::abi::{Answer, Event, ObjectLimits, Outcome, Rejection, Reply, Timer};
 use concoord_wire::client::{Consistency, Description};
 use concoord_wire::interface::{Interface, Method, Type, TypeIndex};
-use concoord_wire::limits::NAME_BYTES_MAX;
+use concoord_wire::limits::{NAME_BYTES_MAX, SESSION_TTL_MS};
 use concoord_wire::objects::{ObjectAction, ObjectError, ObjectList, ObjectState, Operated};
 use concoord_wire::value::{Batch, Command};
 
@@ -14,14 +14,15 @@ use bytes::Bytes;
 use super::operations::OperationResult;
 use super::*;
 use crate::io::{ClientToken, Verb};
-use crate::limits::{LOAD_FAILURES_KEPT_MAX, REPLIES_KEPT_MAX, SESSION_TTL_MS};
+use crate::limits::{DUE_PER_SLOT_MAX, LOAD_FAILURES_KEPT_MAX, REPLIES_KEPT_MAX};
 use crate::objects::{Accept, Frozen, Switches};
 
 mod agreement;
 mod operating;
 mod snapshots;
+mod waiting;
 
-const TTL_US: u64 = SESSION_TTL_MS * 1000;
+const TTL_US: u64 = SESSION_TTL_MS as u64 * 1000;
 const COUNTER: ObjectId = ObjectId(1);
 
 /// Counters that also misbehave on demand. The module's text says how loading and upgrading go.
@@ -42,6 +43,8 @@ struct Counter {
     is_deaf: bool,
     /// Every input that was kept, so that executing one twice shows.
     inputs: Vec<Input>,
+    /// The calls that wait here.
+    waiters: Vec<CallId>,
 }
 
 /// Position, time, seed, call and caller of one input.
@@ -51,8 +54,17 @@ impl Counter {
     fn run(&mut self, invocation: &Invocation<'_>, arguments: &[u8]) -> Result<Outcome, Fault> {
         let Invocation { position, now, seed, call, caller, trigger } = *invocation;
         self.inputs.push((position, now, seed, call, caller));
-        if matches!(trigger, Trigger::SessionClosed { .. }) && self.is_deaf {
+        if matches!(trigger, Trigger::SessionClosed { .. } | Trigger::Cancelled { .. }) && self.is_deaf {
             return Err(Fault::Trapped("what session?".into()));
+        }
+        match trigger {
+            Trigger::SessionClosed { session } => self.waiters.retain(|waiter| waiter.session != session),
+            Trigger::Cancelled { call } => self.waiters.retain(|waiter| *waiter != call),
+            Trigger::Timer { token } => {
+                self.value += i64::try_from(token).unwrap();
+                return Ok(Outcome { answered: self.wake(), ..Outcome::default() });
+            }
+            Trigger::Init | Trigger::Call { .. } => {}
         }
         let Trigger::Call { method } = trigger else {
             return if arguments == b"bad" {
@@ -70,6 +82,19 @@ impl Counter {
             "reject" => Ok(now(Answer::Rejected(Rejection::Arguments("too few".into())))),
             "trap" | "read_trap" => Err(Fault::Trapped("overflow".into())),
             "garble" => Err(Fault::Misbehaved("not an outcome".into())),
+            "wait" => {
+                self.waiters.push(call.unwrap());
+                Ok(Outcome { reply: Reply::Parked, ..Outcome::default() })
+            }
+            "wake" => {
+                let outcome = value();
+                Ok(Outcome { answered: self.wake(), ..outcome })
+            }
+            "alarm" => {
+                let due = |after| Timestamp(invocation.now.0 + after);
+                let timers = vec![Timer { token: 10, due: due(5000) }, Timer { token: 1, due: due(SECOND_US) }];
+                Ok(Outcome { timers, ..value() })
+            }
             "park" => Ok(Outcome { reply: Reply::Parked, ..Outcome::default() }),
             "mute" => Ok(Outcome::default()),
             "answer" => Ok(Outcome { answered: vec![(call.unwrap(), Answer::Returned(vec![]))], ..value() }),
@@ -81,6 +106,14 @@ impl Counter {
             "host" => Err(Fault::Host("no memory".into())),
             other => panic!("the registry let '{other}' through"),
         }
+    }
+}
+
+impl Counter {
+    /// Answers everybody who waits.
+    fn wake(&mut self) -> Vec<(CallId, Answer)> {
+        let value = codec::to_bytes(&self.value);
+        self.waiters.drain(..).map(|waiter| (waiter, Answer::Returned(value.clone()))).collect()
     }
 }
 
@@ -133,7 +166,7 @@ impl Objects for Native {
         object: ObjectId,
         invocation: &Invocation<'_>,
         arguments: &[u8],
-        accept: Accept,
+        accept: Accept<'_>,
     ) -> Result<Outcome, Fault> {
         self.has_time(invocation)?;
         let counter = self.counters.get_mut(&object).unwrap();
@@ -155,19 +188,19 @@ impl Objects for Native {
 
     fn freeze(&mut self, object: ObjectId) -> Result<Box<dyn Frozen>, Fault> {
         let counter = &self.counters[&object];
-        Ok(Box::new(codec::to_bytes(&(counter.value, &counter.inputs))))
+        Ok(Box::new(codec::to_bytes(&(counter.value, &counter.inputs, &counter.waiters))))
     }
 
     fn restore(&mut self, object: ObjectId, module: &[u8], limits: ObjectLimits, state: &[u8]) -> Result<Bytes, Fault> {
-        let (value, inputs) = codec::from_bytes(state).map_err(|error| Fault::Refused(error.to_string()))?;
+        let (value, inputs, waiters) = codec::from_bytes(state).map_err(|error| Fault::Refused(error.to_string()))?;
         let interface = self.load(object, module, limits)?;
-        self.counters.insert(object, Counter { value, inputs, is_deaf: module == b"deaf" });
+        self.counters.insert(object, Counter { value, inputs, waiters, is_deaf: module == b"deaf" });
         Ok(interface)
     }
 
     fn state_hash(&mut self, object: ObjectId) -> Option<u64> {
         let counter = self.counters.get(&object)?;
-        Some(Digest::new().with(&counter.value).with(&counter.inputs).finish())
+        Some(Digest::new().with(&counter.value).with(&counter.inputs).with(&counter.waiters).finish())
     }
 }
 
@@ -177,6 +210,8 @@ fn interface() -> Interface {
         doc: String::new(),
         kind: if matches!(name, "read" | "read_trap" | "read_emit" | "seed") {
             MethodKind::Query
+        } else if name == "wait" {
+            MethodKind::Waiting
         } else {
             MethodKind::Update
         },
@@ -190,6 +225,9 @@ fn interface() -> Interface {
         "reject",
         "trap",
         "garble",
+        "wait",
+        "wake",
+        "alarm",
         "park",
         "mute",
         "answer",
@@ -252,7 +290,7 @@ impl Cluster {
     }
 
     fn open(&mut self, nonce: u128) -> SessionId {
-        match self.apply(vec![Command::OpenSession { nonce }]).replies.as_slice() {
+        match self.apply(vec![Command::OpenSession { nonce, ttl_ms: SESSION_TTL_MS }]).replies.as_slice() {
             [Completed::Session { result: Ok(session), .. }] => *session,
             other => panic!("no session: {other:?}"),
         }
@@ -265,7 +303,7 @@ impl Cluster {
     fn call_object(&mut self, object: ObjectId, sequence: u64, floor: u64, method: &str) -> CallResult {
         let id = CallId { session: self.session, sequence };
         match self.apply(vec![call(id, floor, object, method)]).replies.as_slice() {
-            [Completed::Call { call, result }] if *call == id => result.clone(),
+            [Completed::Call { call, result, .. }] if *call == id => result.clone(),
             other => panic!("not one reply: {other:?}"),
         }
     }
@@ -328,7 +366,7 @@ fn operate(nonce: u128, action: ObjectAction) -> Command {
 }
 
 fn call(call: CallId, floor: u64, object: ObjectId, method: &str) -> Command {
-    Command::Call { call, floor, object, method: method.into(), arguments: Bytes::new() }
+    Command::Call { call, floor, received: None, wait_us: 0, object, method: method.into(), arguments: Bytes::new() }
 }
 
 fn query(object: ObjectId, method: &str) -> Query {
@@ -355,7 +393,7 @@ fn a_retried_call_gets_its_first_reply_and_is_executed_once() {
     assert_eq!(cluster.counter().value, 2);
     let id = CallId { session: cluster.session, sequence: 3 };
     let twice = cluster.apply(vec![call(id, 0, COUNTER, "add"), call(id, 0, COUNTER, "add")]);
-    let reply = Completed::Call { call: id, result: returned(3) };
+    let reply = Completed::Call { call: id, result: returned(3), waited: false };
     assert_eq!(twice.replies, [reply.clone(), reply]);
 }
 
@@ -406,13 +444,7 @@ fn unknown_names_say_what_exists_and_stay_unknown_for_their_call() {
 #[test]
 fn an_outcome_that_is_not_carried_out_changes_nothing() {
     let mut cluster = Cluster::new();
-    for (sequence, (method, says)) in (1..).zip([
-        ("park", "parked"),
-        ("mute", "no reply"),
-        ("answer", "answered"),
-        ("emit", "events"),
-        ("timer", "timers"),
-    ]) {
+    for (sequence, (method, says)) in (1..).zip([("park", "parked"), ("mute", "no reply"), ("emit", "events")]) {
         match cluster.call(sequence, 0, method) {
             Err(CallError::Misbehaved { object, method: of, why }) => {
                 assert_eq!((object.as_str(), of.as_str()), ("counter", method));
@@ -459,7 +491,8 @@ fn a_repeated_nonce_finds_its_session_until_that_is_closed() {
     cluster.apply(vec![Command::CloseSession { session }]);
     assert_eq!(cluster.call(1, 0, "add"), Err(CallError::SessionGone { session }));
     assert_eq!(cluster.apply(vec![Command::KeepAlive { session }]).replies, [Completed::Gone { session }]);
-    let batch = cluster.apply(vec![Command::KeepAlive { session }, Command::OpenSession { nonce: 1 }]);
+    let batch =
+        cluster.apply(vec![Command::KeepAlive { session }, Command::OpenSession { nonce: 1, ttl_ms: SESSION_TTL_MS }]);
     let opened = SessionId { slot: batch.slot, index: 1 };
     assert_eq!(batch.replies[1], Completed::Session { nonce: 1, result: Ok(opened) });
     assert_eq!(cluster.counter().value, 0);
@@ -605,8 +638,12 @@ fn a_slot_is_not_applied_twice() {
 fn history(last: &str) -> Vec<Vec<u8>> {
     let session = |slot| SessionId { slot: Slot(slot), index: 0 };
     let mut batches = vec![
-        vec![Command::OpenSession { nonce: 1 }, load("counter", b"counter"), load("bad", b"refused")],
-        vec![Command::OpenSession { nonce: 2 }, load("second", b"counter")],
+        vec![
+            Command::OpenSession { nonce: 1, ttl_ms: SESSION_TTL_MS },
+            load("counter", b"counter"),
+            load("bad", b"refused"),
+        ],
+        vec![Command::OpenSession { nonce: 2, ttl_ms: SESSION_TTL_MS }, load("second", b"counter")],
     ];
     for sequence in 1..40 {
         let methods = ["add", "trap", "park", "fail", "none", "read"];
@@ -656,6 +693,6 @@ fn different_batches_show_in_the_hash() {
     assert_ne!(hash_of(7, &[load("a", b"refused")]), hash_of(7, &[load("b", b"refused")]), "failed loads");
     assert_ne!(hash_of(7, &[load("a", b"counter")]), hash_of(7, &[load("b", b"counter")]), "names");
     assert_ne!(hash_of(7, &[load("a", b"counter")]), hash_of(7, &[load("a", b"other")]), "modules");
-    let open = |nonce| [Command::OpenSession { nonce }];
+    let open = |nonce| [Command::OpenSession { nonce, ttl_ms: SESSION_TTL_MS }];
     assert_ne!(hash_of(7, &open(1)), hash_of(7, &open(2)), "sessions");
 }

@@ -7,7 +7,7 @@ use concoord_wire::limits::{ARGUMENTS_BYTES_MAX, NAME_BYTES_MAX};
 use concoord_wire::objects::{ObjectAction, ObjectError};
 use concoord_wire::value::Command;
 use concoord_wire::version::ClusterVersion;
-use concoord_wire::{CallId, SessionId, Slot};
+use concoord_wire::{CallId, SessionId, Slot, Timestamp};
 
 use super::reads::Read;
 use super::staging::Staging;
@@ -34,12 +34,16 @@ pub(super) struct Clients {
     pub(super) handed: Slot,
     /// Slot of the last batch that it has applied.
     applied: Slot,
+    /// From which decided time on an empty batch has something to do, as of that slot.
+    pub(super) due: Option<Timestamp>,
 }
 
 impl Clients {
     /// With an application that has the state of a snapshot.
     pub(super) fn above(base: Slot) -> Clients {
-        Clients { handed: base, applied: base, ..Clients::default() }
+        // What is due then, the next batch tells.
+        let due = (base > Slot::ZERO).then(Timestamp::default);
+        Clients { handed: base, applied: base, due, ..Clients::default() }
     }
 
     /// The application is to take over a snapshot.
@@ -103,6 +107,7 @@ fn command_bytes(command: &Command) -> usize {
         Command::OpenSession { .. }
         | Command::KeepAlive { .. }
         | Command::CloseSession { .. }
+        | Command::Cancel { .. }
         | Command::Version(_) => FIXED,
     }
 }
@@ -115,10 +120,10 @@ impl Replica {
             return self.refuse(client, request, why);
         }
         match request {
-            Request::OpenSession { nonce } => match self.admit(0, 0) {
+            Request::OpenSession { nonce, ttl_ms } => match self.admit(0, 0) {
                 Ok(()) => {
                     note_newest(&mut self.clients.opens, nonce, client);
-                    self.clients.push(Command::OpenSession { nonce });
+                    self.clients.push(Command::OpenSession { nonce, ttl_ms });
                 }
                 Err(error) => self.reply(client, Response::SessionOpened { nonce, result: Err(error) }),
             },
@@ -134,13 +139,19 @@ impl Replica {
                     self.clients.push(Command::CloseSession { session });
                 }
             }
-            Request::Call { call, floor, object, method, arguments } => {
+            Request::Call { call, floor, received, wait_us, object, method, arguments } => {
                 match self.admit(method.len(), arguments.len()) {
                     Ok(()) => {
                         note_newest(&mut self.clients.calls, call, client);
-                        self.clients.push(Command::Call { call, floor, object, method, arguments });
+                        self.clients.push(Command::Call { call, floor, received, wait_us, object, method, arguments });
                     }
-                    Err(error) => self.reply(client, Response::Called { call, result: Err(error) }),
+                    Err(error) => self.reply(client, unanswered(call, error)),
+                }
+            }
+            Request::Cancel { call } => {
+                // Who asked this of nobody who leads asks again when the call was refused.
+                if self.admit(0, 0).is_ok() {
+                    self.clients.push(Command::Cancel { call });
                 }
             }
             Request::Query { request, object, method, arguments, consistency } => {
@@ -228,8 +239,8 @@ impl Replica {
         let error = || self.not_leader();
         let elsewhere = || CallError::NotServing { why: why.clone() };
         let response = match request {
-            Request::OpenSession { nonce } => Response::SessionOpened { nonce, result: Err(error()) },
-            Request::Call { call, .. } => Response::Called { call, result: Err(error()) },
+            Request::OpenSession { nonce, .. } => Response::SessionOpened { nonce, result: Err(error()) },
+            Request::Call { call, .. } => unanswered(call, error()),
             Request::Query { request, .. } => Response::Queried { request, result: Err(elsewhere()) },
             Request::Describe { request, .. } => Response::Described { request, result: Err(elsewhere()) },
             Request::Objects { request, .. } => Response::Objects { request, result: Err(elsewhere()) },
@@ -246,7 +257,7 @@ impl Replica {
             }
             Request::Administer { request, action } => return self.on_administer(client, request, action),
             Request::View { .. } | Request::Ping { .. } => unreachable!("answered by every replica"),
-            Request::KeepAlive { .. } | Request::CloseSession { .. } => return,
+            Request::KeepAlive { .. } | Request::CloseSession { .. } | Request::Cancel { .. } => return,
         };
         self.reply(client, response);
     }
@@ -269,6 +280,7 @@ impl Replica {
     /// The application is done with a slot: whoever waits is told.
     pub(super) fn on_applied(&mut self, applied: Applied) {
         self.clients.applied = applied.slot;
+        self.clients.due = applied.due;
         self.versions.note_version(applied.version);
         // What a wrong state comes to says nothing.
         if let Some(check) = applied.check.filter(|_| self.differs().is_none()) {
@@ -276,9 +288,11 @@ impl Replica {
         }
         for completed in applied.replies {
             let (client, response) = match completed {
-                Completed::Call { call, result } => {
-                    (self.clients.calls.remove(&call), Response::Called { call, result })
+                Completed::Call { call, result, waited } => {
+                    (self.clients.calls.remove(&call), Response::Called { call, result, waited })
                 }
+                // Its answer is still to come.
+                Completed::Parked { call } => (self.clients.calls.get(&call).copied(), Response::Parked { call }),
                 Completed::Session { nonce, result } => {
                     (self.clients.opens.remove(&nonce), Response::SessionOpened { nonce, result })
                 }
@@ -297,6 +311,8 @@ impl Replica {
     pub(super) fn on_restored(&mut self, slot: Slot, version: ClusterVersion) {
         self.versions.note_version(version);
         self.clients.applied = slot;
+        // The next batch tells.
+        self.clients.due = Some(Timestamp::default());
         self.checks.restart_above(slot);
         self.end_quarantine(slot);
     }
@@ -307,12 +323,12 @@ impl Replica {
 
     /// Everybody who waits is sent elsewhere: this replica does not lead any more.
     pub(super) fn fail_clients(&mut self) {
-        let (handed, applied) = (self.clients.handed, self.clients.applied);
-        let fresh = Clients { handed, applied, ..Clients::default() };
+        let (handed, applied, due) = (self.clients.handed, self.clients.applied, self.clients.due);
+        let fresh = Clients { handed, applied, due, ..Clients::default() };
         let Clients { calls, opens, operators, .. } = std::mem::replace(&mut self.clients, fresh);
         for (call, client) in calls {
-            let result = Err(self.not_leader());
-            self.reply(client, Response::Called { call, result });
+            let error = self.not_leader();
+            self.reply(client, unanswered(call, error));
         }
         for (nonce, client) in opens {
             let result = Err(self.not_leader());
@@ -355,6 +371,11 @@ impl Replica {
         within_limits(name_bytes, argument_bytes)?;
         self.clients.room()
     }
+}
+
+/// A call that was not executed here.
+fn unanswered(call: CallId, error: CallError) -> Response {
+    Response::Called { call, result: Err(error), waited: false }
 }
 
 /// Notes who waits. A retry came over a newer connection than the first try, even where the driver reads it first.

@@ -70,6 +70,21 @@ impl Replica {
         }
     }
 
+    /// Proposes an empty batch where there is something to do that waits for nothing but time, and nothing else is on its
+    /// way that would do it too.
+    pub(super) fn propose_due(&mut self) {
+        let Role::Leader(leader) = &self.role else { return };
+        let Some(due) = self.clients.due else { return };
+        if !leader.open.is_empty() || self.clients.applied_of(self.log.decided()) < self.log.decided() {
+            return;
+        }
+        let stamp = self.clock.stamp(self.now);
+        if stamp >= due && self.window_has_room() {
+            let batch = codec::to_bytes(&Batch { stamp, commands: Vec::new() });
+            self.propose(Value::Batch(batch.into()));
+        }
+    }
+
     fn window_has_room(&self) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
         (leader.seal.is_none() || mutated!(ProposesBeyondSeal))

@@ -54,7 +54,7 @@ fn a_call_that_does_not_return_is_ended_as_a_host_fault() {
                 thread::yield_now();
             }
         });
-        let fault = executor.invoke(object(), &invocation(Trigger::Call { method: "spin" }), &[], |_| Ok(()));
+        let fault = executor.invoke(object(), &invocation(Trigger::Call { method: "spin" }), &[], &|_| Ok(()));
         ended.store(true, Relaxed);
         fault
     });
@@ -69,7 +69,7 @@ fn a_call_costs_about_a_microsecond_besides_the_copy() {
     const P50_MAX: Duration = Duration::from_micros(50);
     let mut executor = Executor::new().unwrap();
     executor.load(object(), COUNTER, ObjectLimits::default()).unwrap();
-    executor.invoke(object(), &invocation(Trigger::Init), &[], |_| Ok(())).unwrap();
+    executor.invoke(object(), &invocation(Trigger::Init), &[], &|_| Ok(())).unwrap();
     let increment = invocation(Trigger::Call { method: "increment" });
     let instance = &mut executor.objects.get_mut(&object()).unwrap().instance;
     let mut times: Vec<Duration> = Vec::with_capacity(CALLS);

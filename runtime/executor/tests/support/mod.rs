@@ -28,7 +28,7 @@ pub(crate) fn update(
     method: &str,
     arguments: &[u8],
 ) -> Result<Outcome, Fault> {
-    executor.invoke(object, &call(method), arguments, |_| Ok(()))
+    executor.invoke(object, &call(method), arguments, &|_| Ok(()))
 }
 
 /// What a call returned.

@@ -70,10 +70,19 @@ pub(crate) fn hello_replies() -> Vec<HelloReply> {
 pub(crate) fn requests() -> Vec<Request> {
     let levels = variants!(Consistency: Linearizable, Stale; vec![Consistency::Linearizable, Consistency::Stale]);
     let mut requests = vec![
-        Request::OpenSession { nonce: u128::MAX / 3 },
+        Request::OpenSession { nonce: u128::MAX / 3, ttl_ms: 60_000 },
         Request::KeepAlive { session: SESSION },
         Request::CloseSession { session: SESSION },
-        Request::Call { call: CALL, floor: 900, object: ObjectId(500), method: "zähle".into(), arguments: bytes() },
+        Request::Call {
+            call: CALL,
+            floor: 900,
+            received: Some(300),
+            wait_us: 5_000_000,
+            object: ObjectId(500),
+            method: "zähle".into(),
+            arguments: bytes(),
+        },
+        Request::Cancel { call: CALL },
         Request::Describe { request: 4000, name: None, consistency: Consistency::Stale },
         Request::Describe { request: 4000, name: Some("counter".into()), consistency: Consistency::Linearizable },
         Request::View { request: u64::MAX },
@@ -100,7 +109,7 @@ pub(crate) fn requests() -> Vec<Request> {
         consistency,
     }));
     variants!(Request:
-        OpenSession, KeepAlive, CloseSession, Call, Query, Describe, Administer, Stage, Operate, Try, Objects, Backup,
+        OpenSession, KeepAlive, CloseSession, Call, Cancel, Query, Describe, Administer, Stage, Operate, Try, Objects, Backup,
         View, Ping;
         requests
     )
@@ -110,6 +119,7 @@ pub(crate) fn responses() -> Vec<Response> {
     let mut responses = vec![
         Response::SessionOpened { nonce: 12, result: Ok(SESSION) },
         Response::SessionGone { session: SESSION },
+        Response::Parked { call: CALL },
         Response::Queried { request: 300, result: Err(CallError::NotLeader { leader: None }) },
         Response::Described {
             request: 1,
@@ -134,10 +144,18 @@ pub(crate) fn responses() -> Vec<Response> {
     responses.push(Response::Objects { request: 11, result: Ok(object_list()) });
     responses
         .extend(administer_errors().into_iter().map(|error| Response::Administered { request: 7, result: Err(error) }));
-    responses.extend(answers().into_iter().map(|answer| Response::Called { call: CALL, result: Ok(answer) }));
-    responses.extend(call_errors().into_iter().map(|error| Response::Called { call: CALL, result: Err(error) }));
+    responses.extend(answers().into_iter().map(|answer| Response::Called {
+        call: CALL,
+        result: Ok(answer),
+        waited: true,
+    }));
+    responses.extend(call_errors().into_iter().map(|error| Response::Called {
+        call: CALL,
+        result: Err(error),
+        waited: false,
+    }));
     variants!(Response:
-        SessionOpened, SessionGone, Called, Queried, Described, Administered, Staged, Operated, Objects, Backup, View,
+        SessionOpened, SessionGone, Called, Parked, Queried, Described, Administered, Staged, Operated, Objects, Backup, View,
         Pong;
         responses
     )
@@ -205,6 +223,7 @@ fn object_list() -> ObjectList {
         limits: ObjectLimits::default(),
         previous: suspended.is_some().then_some(ModuleHash([1; 32])),
         suspended,
+        waiting: 300,
         versions: vec![ModuleHash([1; 32]), ModuleHash([2; 32])],
     };
     ObjectList {
@@ -239,7 +258,7 @@ fn call_errors() -> Vec<CallError> {
     let existing = vec!["a".into(), String::new()];
     variants!(CallError:
         NotLeader, Busy, TooLarge, UnknownObject, UnknownMethod, WrongKind, SessionGone, Acknowledged, Trapped,
-        Misbehaved, LimitReached, Suspended, NotServing;
+        Misbehaved, LimitReached, Suspended, NotServing, WaitedInVain, Cancelled;
         vec![
             CallError::NotLeader { leader: Some(v4()) },
             CallError::Busy { what: "queue".into(), limit: 1 << 20 },
@@ -258,6 +277,8 @@ fn call_errors() -> Vec<CallError> {
             },
             CallError::Suspended { object: object.clone(), why: "a timer trapped".into() },
             CallError::NotServing { why: "not yet".into() },
+            CallError::WaitedInVain { object: "lock".into(), wait_us: 5_000_000 },
+            CallError::Cancelled { object: "lock".into() },
         ]
     )
     .into_iter()
@@ -458,13 +479,22 @@ pub(crate) fn group_records() -> Vec<GroupRecord> {
 }
 
 pub(crate) fn batch() -> Batch {
-    let commands = variants!(Command: OpenSession, KeepAlive, CloseSession, Call, Operate, Version; vec![
-        Command::OpenSession { nonce: u128::MAX },
+    let commands = variants!(Command: OpenSession, KeepAlive, CloseSession, Call, Operate, Version, Cancel; vec![
+        Command::OpenSession { nonce: u128::MAX, ttl_ms: 60_000 },
         Command::KeepAlive { session: SESSION },
         Command::CloseSession { session: SESSION },
-        Command::Call { call: CALL, floor: 7, object: ObjectId(1), method: "größer".into(), arguments: bytes() },
+        Command::Call {
+            call: CALL,
+            floor: 7,
+            received: None,
+            wait_us: 1 << 20,
+            object: ObjectId(1),
+            method: "größer".into(),
+            arguments: bytes(),
+        },
         Command::Operate { nonce: u128::MAX / 9, action: object_actions().remove(0) },
         Command::Version(ClusterVersion(300)),
+        Command::Cancel { call: CALL },
     ]);
     Batch { stamp: Timestamp(1 << 50), commands }
 }
@@ -528,7 +558,8 @@ pub(crate) fn interface() -> Interface {
             },
         ]
     );
-    let kinds = variants!(MethodKind: Query, Update; vec![MethodKind::Query, MethodKind::Update]);
+    let kinds =
+        variants!(MethodKind: Query, Update, Waiting; vec![MethodKind::Query, MethodKind::Update, MethodKind::Waiting]);
     let method = |(name, kind): (&str, MethodKind)| Method {
         name: name.into(),
         doc: "Tut etwas für Jobs.".into(),
@@ -543,6 +574,6 @@ pub(crate) fn interface() -> Interface {
         doc: String::new(),
         types,
         init: vec![field("limit", 8)],
-        methods: ["get", "put"].into_iter().zip(kinds).map(method).collect(),
+        methods: ["get", "put", "take"].into_iter().zip(kinds).map(method).collect(),
     }
 }

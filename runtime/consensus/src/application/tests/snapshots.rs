@@ -41,13 +41,15 @@ impl Histories {
 
     fn command(&mut self, index: u32) -> Command {
         let session = self.random.one_of(&self.opened);
-        match self.random.below(22) {
+        match self.random.below(24) {
             0 | 1 => {
                 self.opened.push(SessionId { slot: self.slot, index });
-                Command::OpenSession { nonce: u128::from(self.random.below(12)) }
+                let ttl_ms = 1000 << self.random.below(7);
+                Command::OpenSession { nonce: u128::from(self.random.below(12)), ttl_ms }
             }
             2 => Command::CloseSession { session },
             3 => Command::KeepAlive { session },
+            22 | 23 => Command::Cancel { call: CallId { session, sequence: self.random.below(30) } },
             4 => {
                 let name = self.random.one_of(&["a", "b", "c", "d", ""]);
                 let module = self.random.one_of(&[&b"counter"[..], b"counter", b"deaf", b"refused", b"garbled"]);
@@ -73,8 +75,16 @@ impl Histories {
             _ => {
                 let (sequence, object) = (self.random.below(30), ObjectId(1 + self.random.below(4) as u32));
                 let floor = self.random.below(8) * self.random.below(4);
-                let methods = ["add", "fail", "reject", "trap", "garble", "park", "mute", "emit", "read", "none"];
-                call(CallId { session, sequence }, floor, object, self.random.one_of(&methods))
+                let methods = [
+                    "add", "fail", "reject", "trap", "garble", "park", "mute", "emit", "read", "none", "wait", "wait",
+                    "wait", "wake", "alarm", "answer",
+                ];
+                let mut command = call(CallId { session, sequence }, floor, object, self.random.one_of(&methods));
+                if let Command::Call { wait_us, received, .. } = &mut command {
+                    *wait_us = self.random.below(2) * (1 << self.random.below(25));
+                    *received = (self.random.below(2) == 0).then(|| self.random.below(30));
+                }
+                command
             }
         }
     }

@@ -93,7 +93,7 @@ fn random_inputs_leave_the_state_of_plain_copying(seed: u64, happened: &mut Happ
             Plain { code, instance }
         })
         .collect();
-    let accepts: [Accept; 2] = [|_| Ok(()), |_| Err("not like this".into())];
+    let accepts: [Accept; 2] = [&|_| Ok(()), &|_| Err("not like this".into())];
     for step in 0..1500 {
         // Runs on one object, and now and then another one.
         let number = if random.below(8) == 0 { random.below(OBJECTS) } else { step / 100 % OBJECTS };
@@ -138,11 +138,11 @@ fn only_the_last_input_is_undone() {
     let input = invocation(Trigger::Call { method: "command" });
     for successes in [1, 5, NOTED_INPUTS_MAX - 6, NOTED_INPUTS_MAX, NOTED_INPUTS_MAX + 1, 2 * NOTED_INPUTS_MAX] {
         for _ in 0..successes {
-            executor.invoke(object(), &input, &[0], |_| Ok(())).unwrap();
+            executor.invoke(object(), &input, &[0], &|_| Ok(())).unwrap();
         }
         let state = executor.snapshot(object());
         for _ in 0..20 {
-            assert!(executor.invoke(object(), &input, &[1], |_| Ok(())).is_err());
+            assert!(executor.invoke(object(), &input, &[1], &|_| Ok(())).is_err());
             assert_eq!(executor.snapshot(object()), state);
         }
     }

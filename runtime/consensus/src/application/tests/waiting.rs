@@ -1,0 +1,198 @@
+//! Calls that wait: whatever ends a wait ends it once, and their object hears of it before anything else.
+
+use super::*;
+
+impl Cluster {
+    fn id(&self, sequence: u64) -> CallId {
+        CallId { session: self.session, sequence }
+    }
+
+    /// Calls a method that waits, for at most so long.
+    fn wait(&mut self, sequence: u64, wait_us: u64) -> Vec<Completed> {
+        let mut command = call(self.id(sequence), 0, COUNTER, "wait");
+        if let Command::Call { wait_us: field, .. } = &mut command {
+            *field = wait_us;
+        }
+        self.apply(vec![command]).replies
+    }
+
+    /// An empty batch so much later.
+    fn later(&mut self, microseconds: u64) -> Applied {
+        self.stamp = Timestamp(self.stamp.0 + microseconds);
+        self.apply(vec![])
+    }
+
+    fn waiters(&self) -> Vec<u64> {
+        self.counter().waiters.iter().map(|waiter| waiter.sequence).collect()
+    }
+}
+
+fn answered(call: CallId, result: CallResult) -> Completed {
+    Completed::Call { call, result, waited: true }
+}
+
+fn in_vain(wait_us: u64) -> CallResult {
+    Err(CallError::WaitedInVain { object: "counter".into(), wait_us })
+}
+
+#[test]
+fn a_parked_call_is_answered_by_another_one_and_a_retry_gets_the_same() {
+    let mut cluster = Cluster::new();
+    let (first, second) = (cluster.id(1), cluster.id(2));
+    assert_eq!(cluster.wait(1, 0), [Completed::Parked { call: first }]);
+    assert_eq!(cluster.wait(2, 0), [Completed::Parked { call: second }]);
+    assert_eq!(cluster.wait(1, 0), [Completed::Parked { call: first }], "a retry waits too, and is not executed");
+    assert_eq!(cluster.waiters(), [1, 2]);
+    let wakes = cluster.apply(vec![call(cluster.id(3), 0, COUNTER, "wake")]).replies;
+    let woken = Completed::Call { call: cluster.id(3), result: returned(3), waited: false };
+    assert_eq!(wakes, [woken, answered(first, returned(3)), answered(second, returned(3))]);
+    assert_eq!(cluster.wait(1, 0), [answered(first, returned(3))]);
+    assert_eq!(cluster.call(4, 0, "wake"), returned(4), "nobody waits any more");
+}
+
+#[test]
+fn a_call_may_be_answered_by_its_own_session_below_its_floor() {
+    let mut cluster = Cluster::new();
+    let waits = cluster.id(1);
+    cluster.wait(1, 0);
+    assert_eq!(cluster.call(2, 1, "add"), returned(2));
+    assert_eq!(cluster.wait(1, 0), [Completed::Parked { call: waits }]);
+    assert_eq!(cluster.apply(vec![call(cluster.id(3), 2, COUNTER, "wake")]).replies[1], answered(waits, returned(3)));
+    assert_eq!(cluster.wait(1, 0), [answered(waits, returned(3))]);
+    let mut last = call(cluster.id(4), 3, COUNTER, "add");
+    if let Command::Call { received, .. } = &mut last {
+        *received = Some(1);
+    }
+    cluster.apply(vec![last]);
+    assert!(matches!(cluster.call(1, 0, "wait"), Err(CallError::Acknowledged { floor: 3, .. })));
+}
+
+#[test]
+fn a_wait_ends_at_its_time_and_its_object_answers_it_no_more() {
+    let mut cluster = Cluster::new();
+    let (short, long) = (cluster.id(1), cluster.id(2));
+    cluster.wait(1, 300);
+    cluster.wait(2, 600);
+    assert_eq!(cluster.application.due(), Some(Timestamp(cluster.stamp.0 + 300)));
+    assert_eq!(cluster.later(299).replies, []);
+    let ended = cluster.later(1);
+    assert_eq!(ended.replies, [answered(short, in_vain(300))]);
+    assert_eq!((cluster.waiters(), ended.due), (vec![2], Some(Timestamp(cluster.stamp.0 + 300))));
+    // Together with a call that would answer it: time comes first.
+    cluster.stamp = Timestamp(cluster.stamp.0 + 300);
+    let replies = cluster.apply(vec![call(cluster.id(3), 0, COUNTER, "wake")]).replies;
+    assert_eq!(replies[0], answered(long, in_vain(600)));
+    assert_eq!(replies.len(), 2, "{replies:?}");
+    assert_eq!(cluster.wait(1, 300), [answered(short, in_vain(300))], "a retry gets the same");
+}
+
+#[test]
+fn what_is_decided_first_counts() {
+    let mut cluster = Cluster::new();
+    let (one, two) = (cluster.id(1), cluster.id(2));
+    let wake = |cluster: &Cluster, sequence| call(cluster.id(sequence), 0, COUNTER, "wake");
+    let cancelled = Err(CallError::Cancelled { object: "counter".into() });
+    cluster.wait(1, 0);
+    let replies = cluster.apply(vec![Command::Cancel { call: one }, wake(&cluster, 3)]).replies;
+    assert_eq!((&replies[0], replies.len()), (&answered(one, cancelled), 2));
+    cluster.wait(2, 0);
+    let replies = cluster.apply(vec![wake(&cluster, 4), Command::Cancel { call: two }]).replies;
+    assert_eq!((&replies[1], replies.len()), (&answered(two, returned(4)), 2));
+    let unknown = CallId { session: SessionId { slot: Slot(77), index: 7 }, sequence: 1 };
+    assert_eq!(cluster.apply(vec![Command::Cancel { call: unknown }]).replies, []);
+}
+
+#[test]
+fn the_end_of_a_session_or_of_the_object_ends_its_waits() {
+    let mut cluster = Cluster::new();
+    let (session, call_1) = (cluster.session, cluster.id(1));
+    cluster.wait(1, 0);
+    let replies = cluster.apply(vec![Command::CloseSession { session }]).replies;
+    let gone = Err(CallError::SessionGone { session });
+    assert_eq!(replies, [Completed::Call { call: call_1, result: gone, waited: false }]);
+    assert_eq!(cluster.waiters(), [0; 0], "the object was told");
+
+    cluster.session = cluster.open(2);
+    let (silent, call_1) = (cluster.session, cluster.id(1));
+    cluster.wait(1, 0);
+    let replies = cluster.later(TTL_US + SECOND_US).replies;
+    let gone = Err(CallError::SessionGone { session: silent });
+    assert_eq!(replies, [Completed::Call { call: call_1, result: gone, waited: false }]);
+
+    cluster.session = cluster.open(3);
+    let call_1 = cluster.id(1);
+    cluster.wait(1, 5);
+    let replies = cluster.apply(vec![operate(9, ObjectAction::Remove { object: COUNTER })]).replies;
+    assert_eq!(replies[0], answered(call_1, Err(CallError::Cancelled { object: "counter".into() })));
+    assert_eq!(cluster.later(10).replies, []);
+}
+
+#[test]
+fn what_ends_while_the_object_is_suspended_is_told_before_anything_else() {
+    let mut cluster = Cluster::empty();
+    cluster.apply(vec![load("deaf", b"deaf")]);
+    cluster.session = cluster.open(1);
+    let (first, second) = (cluster.id(1), cluster.id(2));
+    cluster.wait(1, 10);
+    cluster.wait(2, 20);
+    // It traps when it is told of the first.
+    let ended = cluster.later(10);
+    assert!(matches!(ended.notices[..], [Notice::Suspended { .. }]), "{ended:?}");
+    let in_vain = |wait_us| Err(CallError::WaitedInVain { object: "deaf".into(), wait_us });
+    assert_eq!(ended.replies, [answered(first, in_vain(10))]);
+    assert_eq!(cluster.later(10).replies, [answered(second, in_vain(20))], "clients do not wait for it");
+    assert_eq!(cluster.waiters(), [1, 2]);
+    let upgrade = ObjectAction::Upgrade {
+        object: COUNTER,
+        based_on: 1,
+        module: Bytes::from_static(b"counter"),
+        limits: None,
+        allow_breaking: true,
+    };
+    let wake = call(cluster.id(3), 0, COUNTER, "wake");
+    let replies = cluster.apply(vec![operate(5, upgrade), wake]).replies;
+    assert_eq!((replies.len(), cluster.waiters()), (2, vec![]), "{replies:?}");
+}
+
+#[test]
+fn timers_fire_in_their_order_and_once() {
+    let mut cluster = Cluster::new();
+    let waits = cluster.id(1);
+    cluster.wait(1, 0);
+    assert_eq!(cluster.call(2, 0, "alarm"), returned(2));
+    // Moves both.
+    cluster.stamp = Timestamp(cluster.stamp.0 + 1);
+    assert_eq!(cluster.call(3, 0, "alarm"), returned(3));
+    assert_eq!(cluster.later(4999).replies, []);
+    let fired = cluster.later(1);
+    assert_eq!(fired.replies, [answered(waits, returned(13))], "3 calls and a timer of 10");
+    assert_eq!(fired.due, Some(Timestamp(cluster.stamp.0 - 5000 + SECOND_US)));
+    cluster.later(SECOND_US);
+    assert_eq!(cluster.query(COUNTER, "read"), returned(15), "and the timer of 1; a query counts itself");
+    cluster.later(SECOND_US);
+    assert_eq!(cluster.query(COUNTER, "read"), returned(15));
+}
+
+#[test]
+fn a_slot_deals_with_a_bounded_number_of_ends_and_the_next_goes_on() {
+    let mut cluster = Cluster::new();
+    let many = DUE_PER_SLOT_MAX as u64 + 7;
+    for sequence in 1..=many {
+        cluster.wait(sequence, 50);
+    }
+    assert_eq!(cluster.later(50).replies.len(), DUE_PER_SLOT_MAX);
+    assert!(cluster.application.due().is_some_and(|due| due <= cluster.stamp), "there is more to do at once");
+    assert_eq!(cluster.later(0).replies.len(), 7);
+}
+
+#[test]
+fn what_is_not_a_state_of_waits_is_refused() {
+    let mut cluster = Cluster::new();
+    cluster.wait(1, 50);
+    let bytes = cluster.application.snapshot().unwrap();
+    assert!(Application::restore(ClusterId(7), Native::default(), &bytes).is_ok());
+    cluster.application.sessions.close(cluster.session);
+    let bytes = cluster.application.snapshot().unwrap();
+    let refused = Application::restore(ClusterId(7), Native::default(), &bytes);
+    assert!(matches!(refused, Err(RestoreError::Damaged { what: "a parked call of no session or for no object", .. })));
+}

@@ -1,0 +1,105 @@
+//! How waits end, and what time brings about.
+
+use concoord_wire::abi::{Answer, Timer, Trigger};
+use concoord_wire::client::CallError;
+use concoord_wire::{CallId, ObjectId, SessionId, Timestamp};
+
+use super::{Application, HostFault, SECOND_US, Said};
+use crate::limits::TIMER_AFTER_US_MIN;
+use crate::objects::Objects;
+
+impl<O: Objects> Application<O> {
+    /// Carries out what an object's outcome wants beside a reply. Answers to calls that wait no more, or for another object,
+    /// are dropped. A timer is due a little later at the earliest, so that a slot fires it once.
+    pub(super) fn carry_out(
+        &mut self,
+        object: ObjectId,
+        answered: Vec<(CallId, Answer)>,
+        timers: &[Timer],
+        said: &mut Said,
+    ) {
+        for (call, answer) in answered {
+            if self.parked.get(call).is_some_and(|wait| wait.object == object) {
+                self.parked.remove(call);
+                self.answer(call, Some(object), Ok(answer), said);
+            }
+        }
+        self.set_timers(object, timers);
+    }
+
+    pub(super) fn set_timers(&mut self, object: ObjectId, timers: &[Timer]) {
+        let earliest = Timestamp(self.now.0 + TIMER_AFTER_US_MIN);
+        for Timer { token, due } in timers {
+            self.timers.set(object, Timer { token: *token, due: (*due).max(earliest) });
+        }
+    }
+
+    /// Ends a call that is parked, and tells its object at once: it must answer nobody who is gone.
+    pub(super) fn end_wait(
+        &mut self,
+        call: CallId,
+        said: &mut Said,
+        why: impl FnOnce(String, u64) -> CallError,
+    ) -> Result<(), HostFault> {
+        let Some(wait) = self.parked.remove(call) else { return Ok(()) };
+        if let Err(fault) = self.tell(wait.object, Some(call.session), Trigger::Cancelled { call }, said) {
+            self.parked.enter(call, wait);
+            return Err(fault);
+        }
+        let error = why(self.registry.name(wait.object).into(), wait.wait_us);
+        self.answer(call, Some(wait.object), Err(error), said);
+        Ok(())
+    }
+
+    /// Ends a session, and what it waits for. The objects that it called are told later.
+    pub(super) fn close(&mut self, session: SessionId, said: &mut Said) {
+        for call in self.parked.of_session(session) {
+            self.parked.remove(call);
+            self.answer_unrecorded(call, CallError::SessionGone { session }, said);
+        }
+        self.sessions.close(session);
+    }
+
+    /// An object is gone: nobody waits for it any more.
+    pub(super) fn end_waits_of(&mut self, object: ObjectId, name: &str, said: &mut Said) {
+        for call in self.parked.of_object(object) {
+            self.parked.remove(call);
+            self.answer(call, None, Err(CallError::Cancelled { object: name.into() }), said);
+        }
+        self.timers.forget_object(object);
+    }
+
+    /// Does the first thing whose time has come. Gives whether there was one.
+    pub(super) fn do_due(&mut self, said: &mut Said) -> Result<bool, HostFault> {
+        let wait = self.parked.first_end().filter(|(end, _)| *end <= self.now);
+        let timer = self.timers.first().filter(|(due, ..)| *due <= self.now);
+        match (wait, timer) {
+            (Some((end, call)), timer) if timer.is_none_or(|(due, ..)| end <= due) => {
+                self.end_wait(call, said, |object, wait_us| CallError::WaitedInVain { object, wait_us })?;
+                Ok(true)
+            }
+            (_, Some((due, object, token))) => {
+                self.timers.remove(object, token);
+                if let Err(fault) = self.tell(object, None, Trigger::Timer { token }, said) {
+                    self.timers.set(object, Timer { token, due });
+                    return Err(fault);
+                }
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// From which decided time on an empty batch has something to do.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        if self.sessions.first_ended().is_some() {
+            return Some(self.now);
+        }
+        // Sessions are looked at in the first batch of a second.
+        let next_second = (self.now.0 / SECOND_US + 1) * SECOND_US;
+        let silence = self.sessions.first_due().map(|due| Timestamp(due.0.max(next_second)));
+        let wait = self.parked.first_end().map(|(end, _)| end);
+        let timer = self.timers.first().map(|(due, ..)| due);
+        [silence, wait, timer].into_iter().flatten().min()
+    }
+}
