@@ -33,8 +33,10 @@ const PROFILE: [&str; 12] = [
     r#"profile.object.package."*".overflow-checks=true"#,
     r#"profile.object.package."*".debug=false"#,
 ];
+/// Those that name their release come first: the other one is of whatever release was made the machine's default, and its
+/// bytes change when that does.
 const LINKERS: [&str; 8] =
-    ["wasm-ld", "wasm-ld-23", "wasm-ld-22", "wasm-ld-21", "wasm-ld-20", "wasm-ld-19", "wasm-ld-18", "wasm-ld-17"];
+    ["wasm-ld-23", "wasm-ld-22", "wasm-ld-21", "wasm-ld-20", "wasm-ld-19", "wasm-ld-18", "wasm-ld-17", "wasm-ld"];
 const MISSING: &str = "no Rust compiler here can build for wasm32-unknown-unknown: run `rustup target add \
                        wasm32-unknown-unknown`, or on Debian `apt-get install rustc-web rust-web-src \
                        libstd-rust-web-dev lld-19`";

@@ -18,23 +18,41 @@ pub(crate) struct Builtin {
     pub(crate) module: &'static [u8],
 }
 
-/// All standard objects.
-const BUILTINS: [Builtin; 2] = [
-    Builtin {
-        name: "counter",
-        dotted_name: "concoord.object.counter.Counter",
-        module: include_bytes!("../../objects-wasm/dist/counter.wasm"),
-    },
-    Builtin {
-        name: "lock",
-        dotted_name: "concoord.object.lock.Lock",
-        module: include_bytes!("../../objects-wasm/dist/lock.wasm"),
-    },
-];
+/// The table of them: `"counter" => "Counter"` is `counter`, `concoord.object.counter.Counter`, and `counter.wasm`.
+macro_rules! builtins {
+    ($($name:literal => $class:literal,)*) => {
+        &[$(Builtin {
+            name: $name,
+            dotted_name: concat!("concoord.object.", $name, ".", $class),
+            module: include_bytes!(concat!("../../objects-wasm/dist/", $name, ".wasm")),
+        }),*]
+    };
+}
+
+/// All standard objects, by name.
+const BUILTINS: &[Builtin] = builtins! {
+    "bank" => "Bank",
+    "binarytree" => "BinaryTree",
+    "counter" => "Counter",
+    "idgenerator" => "IdGenerator",
+    "jobmanager" => "JobManager",
+    "kv" => "Kv",
+    "lock" => "Lock",
+    "log" => "Log",
+    "membership" => "Membership",
+    "nameservercoord" => "NameserverCoord",
+    "pinger" => "Pinger",
+    "stack" => "Stack",
+};
 
 /// The standard object with this name, short or dotted.
 pub(crate) fn find(name: &str) -> Option<Builtin> {
-    BUILTINS.into_iter().find(|builtin| builtin.name == name || builtin.dotted_name == name)
+    BUILTINS.iter().copied().find(|builtin| builtin.name == name || builtin.dotted_name == name)
+}
+
+/// The names of all, for whoever gave another.
+pub(crate) fn names() -> String {
+    BUILTINS.iter().map(|builtin| builtin.name).collect::<Vec<_>>().join(", ")
 }
 
 /// A module, and the name it goes by.
@@ -58,10 +76,9 @@ pub(crate) fn resolve(given: &str) -> anyhow::Result<Source> {
     }
     let path = Path::new(given);
     let module = match read_module(path) {
-        Err(error) if is_not_found(&error) => bail!(
-            "no object '{given}': there is no such file, and the built-in objects are {}",
-            BUILTINS.map(|builtin| builtin.name).join(", ")
-        ),
+        Err(error) if is_not_found(&error) => {
+            bail!("no object '{given}': there is no such file, and the built-in objects are {}", names())
+        }
         read => read?,
     };
     let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("object").to_owned();
@@ -104,7 +121,25 @@ mod tests {
         let error = resolve("concoord.object.counter.Conter").expect_err("no such object").to_string();
         assert!(error.contains("'concoord.object.counter.Conter'"), "{error}");
         assert!(error.contains("no such file"), "{error}");
-        assert!(error.contains("counter"), "{error}");
+        assert!(
+            error.ends_with(
+                "the built-in objects are bank, binarytree, counter, idgenerator, jobmanager, kv, log, \
+                                 membership, nameservercoord, pinger, stack"
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn each_is_an_object_that_says_the_name_under_which_it_is_found() {
+        for builtin in BUILTINS {
+            let interface = concoord_executor::describe(builtin.module, &concoord_executor::InProcess);
+            let interface = interface.unwrap_or_else(|error| panic!("{}: {error}", builtin.name));
+            assert_eq!(builtin.dotted_name, format!("concoord.object.{}.{}", builtin.name, interface.name));
+            assert_eq!(builtin.name, interface.name.to_lowercase());
+            let undocumented = interface.methods.iter().find(|method| method.doc.is_empty());
+            assert_eq!((undocumented, interface.doc.is_empty()), (None, false), "{}", builtin.name);
+        }
     }
 
     #[test]

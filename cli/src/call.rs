@@ -25,7 +25,8 @@ pub(crate) struct Arguments {
     #[arg(value_name = "[OBJECT.]METHOD")]
     target: String,
 
-    /// Arguments as JSON; a word that is no JSON is a string
+    /// Arguments as JSON. Where the method takes a string, any word is one without quotes; elsewhere, a word that is no
+    /// JSON is
     #[arg(value_name = "JSON", allow_negative_numbers = true)]
     arguments: Vec<String>,
 
@@ -124,8 +125,11 @@ pub(crate) fn encode(interface: &Interface, method: &Method, words: &[String]) -
 
 /// One word as JSON. What the interface says is a string needs no quotes, and neither does a word that is no JSON.
 fn value(interface: &Interface, argument: Option<&Argument>, word: &str) -> anyhow::Result<Value> {
-    let wants_string = argument.is_some_and(|argument| json::is_string(interface, argument.ty));
-    let is_optional = argument.is_some_and(|argument| matches!(interface.ty(argument.ty), Type::Option(_)));
+    let (is_optional, wants_string) = match argument.map(|argument| (argument.ty, interface.ty(argument.ty))) {
+        None => (false, false),
+        Some((_, Type::Option(part))) => (true, json::is_string(interface, *part)),
+        Some((ty, _)) => (false, json::is_string(interface, ty)),
+    };
     match serde_json::from_str::<Value>(word) {
         Ok(Value::Null) if is_optional => Ok(Value::Null),
         Ok(value) if value.is_string() || !wants_string => Ok(value),
@@ -191,6 +195,8 @@ mod tests {
         assert_eq!(quoted, [1, b'7', 9, 0]);
         assert_eq!(encoded(&["7", "-5", "null"]).expect("encodes"), quoted);
         assert_eq!(encoded(&["null", "-5", "null"]).expect("encodes"), [4, b'n', b'u', b'l', b'l', 9, 0]);
+        assert_eq!(encoded(&["7", "-5", "7"]).expect("encodes"), [1, b'7', 9, 1, 1, b'7']);
+        assert_eq!(encoded(&["7", "-5", r#""null""#]).expect("encodes")[3..], [1, 4, b'n', b'u', b'l', b'l']);
         assert_eq!(encoded(&["[7", "-5", "blue"]).expect("encodes"), [2, b'[', b'7', 9, 1, 4, b'b', b'l', b'u', b'e']);
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use concoord_client::{ObjectState, Options};
 use concoord_executor::Compiler;
 use concoord_wire::client::Consistency;
@@ -57,13 +57,23 @@ fn find(arguments: &Arguments) -> anyhow::Result<(Interface, Option<ObjectState>
     match builtin::find(name) {
         Some(builtin) if !arguments.connect.is_given() => Ok((describe(builtin.module, &*compiler())?, None)),
         _ => connect::runtime()?.block_on(async {
-            let client = arguments.connect.client().await?;
+            let client = arguments.connect.client().await.with_context(|| not_built_in(arguments))?;
             let described = connect::describe(&client, Some(name), Consistency::Linearizable).await?;
             client.close().await;
             let operator = arguments.connect.operator(Options::default().timeout).await?;
             let state = change::find(&operator, &described.name).await?;
             Ok((described.interface, Some(state)))
         }),
+    }
+}
+
+/// Where no cluster was named, the name was more likely meant to be that of a built-in object.
+fn not_built_in(arguments: &Arguments) -> String {
+    let name = &arguments.name;
+    if arguments.connect.is_given() {
+        format!("can't look up '{name}'")
+    } else {
+        format!("'{name}' is neither a file nor one of the built-in objects, which are {}", builtin::names())
     }
 }
 

@@ -10,10 +10,13 @@ pub struct Lock {
     waiting: WaitQueue<u64>,
 }
 
-/// The session does not hold it, or not by this token.
+/// Why a lock was not released.
 #[concoord::data]
 #[derive(Debug, PartialEq, Eq)]
-pub struct NotHeld;
+pub enum LockError {
+    /// The session does not hold it, or not by this token.
+    NotHeld,
+}
 
 #[concoord::methods]
 impl Lock {
@@ -25,9 +28,9 @@ impl Lock {
     }
 
     /// Releases the lock, by the token that it was acquired with: the one that waits longest gets it.
-    pub fn release(&mut self, cx: &mut Context, token: u64) -> Result<(), NotHeld> {
+    pub fn release(&mut self, cx: &mut Context, token: u64) -> Result<(), LockError> {
         if !self.held.release(cx, token) {
-            return Err(NotHeld);
+            return Err(LockError::NotHeld);
         }
         self.pass_on(cx);
         Ok(())
@@ -61,7 +64,7 @@ impl Lock {
 mod tests {
     use concoord::wire::abi::{Answer, Invocation, Outcome, Reply, Trigger};
     use concoord::wire::codec::{from_bytes, to_bytes};
-    use concoord::wire::{CallId, Position, SessionId, Slot, Timestamp};
+    use concoord::wire::{Position, Slot};
 
     use super::*;
 
@@ -114,11 +117,18 @@ mod tests {
             assert_eq!(table.call(waits, "acquire", &[]).reply, Reply::Parked);
         }
         let refused = table.release(2, 1);
-        assert_eq!((refused.reply, refused.answered), (Reply::Now(Answer::Failed(to_bytes(&NotHeld))), vec![]));
+        assert_eq!(
+            (refused.reply, refused.answered),
+            (Reply::Now(Answer::Failed(to_bytes(&LockError::NotHeld))), vec![])
+        );
         assert_eq!(granted(&table.release(1, 1)), [(session(2), 5)]);
         assert_eq!(table.lock.holder(), Some(5));
         assert_eq!(granted(&table.release(2, 5)), [(session(3), 6)]);
-        assert_eq!(table.release(2, 5).reply, Reply::Now(Answer::Failed(to_bytes(&NotHeld))), "an old token");
+        assert_eq!(
+            table.release(2, 5).reply,
+            Reply::Now(Answer::Failed(to_bytes(&LockError::NotHeld))),
+            "an old token"
+        );
         assert_eq!(granted(&table.release(3, 6)), []);
         assert_eq!((table.lock.holder(), table.lock.waiters()), (None, 0));
     }
