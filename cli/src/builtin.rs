@@ -123,8 +123,8 @@ mod tests {
         assert!(error.contains("no such file"), "{error}");
         assert!(
             error.ends_with(
-                "the built-in objects are bank, binarytree, counter, idgenerator, jobmanager, kv, log, \
-                                 membership, nameservercoord, pinger, stack"
+                "the built-in objects are bank, binarytree, counter, idgenerator, jobmanager, kv, lock, \
+                                 log, membership, nameservercoord, pinger, stack"
             ),
             "{error}"
         );

@@ -80,6 +80,14 @@ fn all() -> [Standard; 11] {
     ]
 }
 
+/// The names of all that there are, in order: those that let their callers wait have tests of their own.
+fn names() -> Vec<String> {
+    let mut names: Vec<String> = all().iter().map(Standard::name).collect();
+    names.push("lock".into());
+    names.sort_unstable();
+    names
+}
+
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
@@ -363,7 +371,7 @@ fn value(chance: &mut StdRng, interface: &Interface, ty: TypeIndex, bytes: &mut 
 fn natively_and_as_wasm_they_answer_alike() {
     let built = std::fs::read_dir(repository("objects-wasm/dist")).expect("a directory").flatten();
     let built = built.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".wasm")?.to_owned()));
-    assert_eq!(built.collect::<BTreeSet<_>>(), all().iter().map(Standard::name).collect(), "all that are built");
+    assert_eq!(built.collect::<BTreeSet<_>>(), names().into_iter().collect(), "all that are built");
     let mut executor = Executor::new().expect("this host runs Wasm");
     let mut id = 0;
     for standard in all() {
@@ -399,11 +407,7 @@ fn each_is_shown_and_other_names_are_answered_with_those_there_are() {
     }
     let by_dotted_name = concoord(&["object", "show", "concoord.object.stack.Stack"]);
     assert_eq!(by_dotted_name, concoord(&["object", "show", "stack"]));
-    // Those that let their callers wait have tests of their own.
-    let mut names: Vec<String> = all().map(|standard| standard.name()).into();
-    names.push("lock".into());
-    names.sort_unstable();
-    let names = names.join(", ");
+    let names = names().join(", ");
     for command in [&["object", "show"][..], &["object", "load", "x"], &["replica", "-p", "0", "-o"]] {
         let refused = concoord(&[command, &["concoord.object.stak.Stak"]].concat());
         assert_eq!(refused.code, Some(1), "{command:?}: {refused:?}");
