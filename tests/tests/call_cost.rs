@@ -9,7 +9,7 @@ use concoord_consensus::objects::{Fault, Objects};
 use concoord_executor::Executor;
 use concoord_object_counter::Counter;
 use concoord_tests::large;
-use concoord_wire::abi::{Invocation, LimitKind, LimitReached, ObjectLimits, Outcome, Trigger, unpack};
+use concoord_wire::abi::{Answer, Invocation, LimitKind, LimitReached, ObjectLimits, Outcome, Reply, Trigger, unpack};
 use concoord_wire::{CallId, ObjectId, Position, SessionId, Slot, Timestamp, codec};
 use wasmtime::{Config, Engine, Instance, Memory, Module, Store, TypedFunc};
 
@@ -125,7 +125,7 @@ fn a_call_costs_the_same_however_large_the_state_is() {
     panic!("{}", told.join("\n"));
 }
 
-/// The counter as it was built, without what the rewrite adds.
+/// A module as it was built, without what the rewrite adds.
 struct Raw {
     store: Store<()>,
     memory: Memory,
@@ -134,11 +134,11 @@ struct Raw {
 }
 
 impl Raw {
-    fn new() -> Raw {
+    fn new(module: &[u8]) -> Raw {
         let mut config = Config::new();
         config.memory_init_cow(false);
         let engine = Engine::new(&config).expect("this host runs Wasm");
-        let module = Module::new(&engine, COUNTER).expect("a module");
+        let module = Module::new(&engine, module).expect("a module");
         let mut store = Store::new(&engine, ());
         let instance = Instance::new(&mut store, &module, &[]).expect("it has no imports");
         let memory = instance.get_memory(&mut store, "memory").expect("exported");
@@ -147,8 +147,8 @@ impl Raw {
         Raw { store, memory, buffer, call }
     }
 
-    fn run(&mut self, invocation: &Invocation<'_>) -> Outcome {
-        let input = codec::to_bytes(invocation);
+    fn run(&mut self, invocation: &Invocation<'_>, arguments: &[u8]) -> Outcome {
+        let input = [&codec::to_bytes(invocation), arguments].concat();
         let at = self.buffer.call(&mut self.store, input.len() as u32).expect("a place") as usize;
         self.memory.data_mut(&mut self.store)[at..at + input.len()].copy_from_slice(&input);
         let (at, length) = unpack(self.call.call(&mut self.store, input.len() as u32).expect("an outcome"));
@@ -169,9 +169,9 @@ fn an_increment_costs_a_microsecond_or_eight_times_the_native_one() {
     let id = ObjectId(1);
     let mut executor = Executor::new().expect("this host runs Wasm");
     counter(&mut executor, id);
-    let (mut native, mut raw) = (Counter::default(), Raw::new());
+    let (mut native, mut raw) = (Counter::default(), Raw::new(COUNTER));
     let increment = call("increment");
-    raw.run(&Invocation { trigger: Trigger::Init, ..call("") });
+    raw.run(&Invocation { trigger: Trigger::Init, ..call("") }, &[]);
     let mut told = Vec::new();
     for _ in 0..ATTEMPTS {
         let [metered, natively] = by_turns(
@@ -180,7 +180,7 @@ fn an_increment_costs_a_microsecond_or_eight_times_the_native_one() {
         );
         let [metered_again, raw] = by_turns(
             || drop(black_box(executor.invoke(id, &increment, &[], &|_| Ok(())).expect("it counts"))),
-            || drop(black_box(raw.run(&increment))),
+            || drop(black_box(raw.run(&increment, &[]))),
         );
         let cost = metered.at(0.5).min(metered_again.at(0.5));
         let bound = Duration::from_micros(1).max(8 * natively.at(0.5));
@@ -198,4 +198,69 @@ fn an_increment_costs_a_microsecond_or_eight_times_the_native_one() {
         }
     }
     panic!("{}", told.join("\n"));
+}
+
+/// A standard object, and an update of it that can be repeated, after another one.
+type Sample = (&'static str, &'static [u8], Option<(&'static str, Vec<u8>)>, &'static str, Vec<u8>);
+
+macro_rules! module {
+    ($name:literal) => {
+        include_bytes!(concat!("../../objects-wasm/dist/", $name, ".wasm"))
+    };
+}
+
+fn samples() -> [Sample; 12] {
+    fn words<const COUNT: usize>(words: [&str; COUNT]) -> Vec<u8> {
+        words.iter().flat_map(codec::to_bytes).collect()
+    }
+    let node = words(["paxi.example.org", "replica", "10.0.0.1:14000"]);
+    [
+        ("bank", module!("bank"), Some(("open", words(["ann"]))), "deposit", codec::to_bytes(&("ann", 1_u64))),
+        ("binarytree", module!("binarytree"), None, "insert", codec::to_bytes(&4_i64)),
+        ("counter", module!("counter"), None, "increment", vec![]),
+        ("idgenerator", module!("idgenerator"), None, "next", vec![]),
+        (
+            "jobmanager",
+            module!("jobmanager"),
+            Some(("schedule", words(["tidy"]))),
+            "update",
+            words(["tidy", "at", "3:00"]),
+        ),
+        ("kv", module!("kv"), None, "put", words(["color", "blue"])),
+        ("lock", module!("lock"), Some(("acquire", vec![])), "release", codec::to_bytes(&7_u64)),
+        ("log", module!("log"), None, "write", words(["started"])),
+        ("membership", module!("membership"), None, "add", words(["ann"])),
+        ("nameservercoord", module!("nameservercoord"), None, "addnodetosubdomain", node),
+        ("pinger", module!("pinger"), None, "add", words(["10.0.0.2:14000"])),
+        ("stack", module!("stack"), None, "append", words(["hello"])),
+    ]
+}
+
+#[test]
+fn what_metering_and_undoing_cost_each_standard_object() {
+    let id = ObjectId(1);
+    println!("object.update                       metered     without   times");
+    for (name, module, first, method, arguments) in samples() {
+        let mut executor = Executor::new().expect("this host runs Wasm");
+        executor.load(id, module, ObjectLimits::default()).expect("it loads");
+        let mut raw = Raw::new(module);
+        let init = Invocation { trigger: Trigger::Init, ..call("") };
+        executor.invoke(id, &init, &[], &|_| Ok(())).expect("it begins");
+        raw.run(&init, &[]);
+        if let Some((method, arguments)) = first {
+            executor.invoke(id, &call(method), &arguments, &|_| Ok(())).expect("it is done");
+            raw.run(&call(method), &arguments);
+        }
+        let update = call(method);
+        let rejected = |outcome: &Outcome| matches!(&outcome.reply, Reply::Now(Answer::Rejected(_)));
+        assert!(!rejected(&raw.run(&update, &arguments)), "{name}.{method}");
+        let [metered, raw] = by_turns(
+            || drop(black_box(executor.invoke(id, &update, &arguments, &|_| Ok(())).expect("it is done"))),
+            || drop(black_box(raw.run(&update, &arguments))),
+        );
+        let [metered, raw] = [metered, raw].map(|times| times.at(0.5));
+        let times = metered.as_secs_f64() / raw.as_secs_f64();
+        println!("{:32} {metered:>10.0?}  {raw:>10.0?}  {times:>6.2}", format!("{name}.{method}"));
+        assert!(times < 8.0, "{name}.{method}: {times:.1} times");
+    }
 }
