@@ -260,7 +260,7 @@ fn what_metering_and_undoing_cost_each_standard_object() {
         );
         let [metered, raw] = [metered, raw].map(|times| times.at(0.5));
         let times = metered.as_secs_f64() / raw.as_secs_f64();
-        println!("{:32} {metered:>10.0?}  {raw:>10.0?}  {times:>6.2}", format!("{name}.{method}"));
+        println!("{:32} {metered:>10.2?}  {raw:>10.2?}  {times:>6.2}", format!("{name}.{method}"));
         assert!(times < 8.0, "{name}.{method}: {times:.1} times");
     }
 }
