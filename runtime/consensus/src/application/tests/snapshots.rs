@@ -92,7 +92,7 @@ impl Histories {
 
 #[test]
 fn what_is_done_in_several_goes_comes_to_the_same() {
-    let (mut later, mut replies) = (0, 0);
+    let (mut later, mut replies, mut parked, mut waited) = (0, 0, 0, 0);
     for seed in 0..200 {
         let mut histories = Histories::new(seed);
         let mut goes = Random(seed);
@@ -101,6 +101,9 @@ fn what_is_done_in_several_goes_comes_to_the_same() {
             let (slot, batch) = histories.next();
             let applied = one.apply(slot, &batch, true).unwrap();
             replies += applied.replies.len();
+            parked += applied.replies.iter().filter(|reply| matches!(reply, Completed::Parked { .. })).count();
+            let ends = |reply: &&Completed| matches!(reply, Completed::Call { waited: true, .. });
+            waited += applied.replies.iter().filter(ends).count();
             let mut hurry = Some(goes.below(GAS_MAX));
             let done = loop {
                 other.hurry(hurry);
@@ -115,6 +118,7 @@ fn what_is_done_in_several_goes_comes_to_the_same() {
         }
     }
     assert!(later > 2000 && replies > 2000, "{later} goes ended early, {replies} replies were compared");
+    assert!(parked > 100 && waited > 100, "{parked} calls were parked, {waited} waits ended");
 }
 
 fn restored(bytes: &[u8]) -> Result<Application<Native>, RestoreError> {
