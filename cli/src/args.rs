@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    backup, bench, call, compiler, completions, demo, health, leave, log, logger, members, object, replica, restore,
-    route53, view,
+    backup, bench, call, compiler, completions, demo, health, leave, lock, log, logger, members, object, replica,
+    restore, route53, sessions, view, watch,
 };
 
 /// Replicates an object: every replica runs the same method calls in the same
@@ -28,6 +28,9 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     Replica(Box<replica::Arguments>),
     Call(call::Arguments),
+    Lock(lock::Arguments),
+    Watch(watch::Arguments),
+    Sessions(sessions::Arguments),
     View(view::Arguments),
     Members(members::Arguments),
     Leave(leave::Arguments),
@@ -64,6 +67,12 @@ mod tests {
             "concoord replica --objectname counter --addr 127.0.0.1 --port 14000 --boot 127.0.0.1:14001 --debug",
             "concoord call increment",
             "concoord call account.deposit 5 -3",
+            "concoord call __concoordinit__",
+            "concoord call lock.acquire --session my.session --ttl 10s",
+            "concoord lock deploy -- make -j 4",
+            "concoord watch kv --topic color --from 17 --json",
+            "concoord sessions --json",
+            "concoord sessions end 17-0",
             "concoord replica -a 127.0.0.1 -p 14000",
             "concoord replica -o concoord.object.counter.Counter -a 127.0.0.1 -b 127.0.0.1:14000 -n counterdomain.com",
             "concoord replica -o counter -l 127.0.0.1:12000 -w -d",
@@ -98,6 +107,8 @@ mod tests {
             "concoord demo --replicas 2",
             "concoord members remove",
             "concoord backup",
+            "concoord lock deploy",
+            "concoord sessions end 17",
             "concoord replica -o counter -r",
         ] {
             let error = Arguments::try_parse_from(line.split(' ')).expect_err(line);

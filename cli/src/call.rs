@@ -3,13 +3,15 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use concoord_client::{CallError, ClientError, Options};
 use concoord_wire::abi::Answer;
 use concoord_wire::client::Consistency;
-use concoord_wire::interface::{Argument, Interface, Method, MethodKind, Type};
+use concoord_wire::interface::{Argument, Interface, Method, MethodKind, REINITIALIZE, Type, TypeIndex};
 use concoord_wire::{json, signature};
 use serde_json::Value;
 
 use crate::connect::{self, Connect};
+use crate::session::Session;
 use crate::{duration, print};
 
 /// Call a method of an object
@@ -21,12 +23,13 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     connect: Connect,
 
-    /// The method, and before it the object unless the cluster has only one
+    /// The method, and before it the object unless the cluster has only one. __concoordinit__ starts an object anew, with the
+    /// arguments of its constructor
     #[arg(value_name = "[OBJECT.]METHOD")]
     target: String,
 
     /// Arguments as JSON. Where the method takes a string, any word is one without quotes; elsewhere, a word that is no
-    /// JSON is
+    /// JSON is. Optional arguments at the end may be left out
     #[arg(value_name = "JSON", allow_negative_numbers = true)]
     arguments: Vec<String>,
 
@@ -42,6 +45,9 @@ pub(crate) struct Arguments {
     /// Let a query be answered from what the asked replica has, without asking the others [default: off]
     #[arg(long)]
     stale: bool,
+
+    #[command(flatten)]
+    session: Session,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
@@ -53,13 +59,22 @@ async fn call(arguments: &Arguments) -> anyhow::Result<Value> {
     let target = Target::parse(&arguments.target);
     let deadline = Instant::now() + arguments.timeout;
     let left = || deadline.saturating_duration_since(Instant::now());
-    let client = arguments.connect.client_within(arguments.timeout).await?;
+    let options =
+        Options { session_ttl: arguments.session.ttl, session: arguments.session.token()?, ..Options::default() };
+    let client = match arguments.connect.client_within_with(arguments.timeout, options).await {
+        Err(error) if is_session_gone(&error) => bail!(arguments.session.advice()),
+        connected => connected?,
+    };
     let consistency = if arguments.stale { Consistency::Stale } else { Consistency::Linearizable };
     let described = connect::describe(&client.with_timeout(left()), target.object, consistency).await?;
     let (object, interface) = (described.name.as_str(), &described.interface);
-    let method = target.method(object, interface)?;
+    let anew = reinitialize(interface);
+    let method = if target.method == REINITIALIZE { &anew } else { target.method(object, interface)? };
     let encoded = encode(interface, method, &arguments.arguments)?;
     let client = client.with_timeout(left());
+    if method.kind.is_update() {
+        arguments.session.save(&client).await?;
+    }
     let answer = match method.kind {
         MethodKind::Update | MethodKind::Waiting if arguments.stale => {
             bail!("{object}.{} is an update: --stale is for queries", method.name)
@@ -75,8 +90,27 @@ async fn call(arguments: &Arguments) -> anyhow::Result<Value> {
         MethodKind::Query => client.query(Some(object), &method.name, encoded, consistency).await,
     };
     let result = decode(object, interface, method, &answer?);
-    client.close().await;
+    if !arguments.session.is_kept() {
+        client.close().await;
+    }
     result
+}
+
+fn is_session_gone(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ClientError::Call(CallError::SessionGone { .. })))
+}
+
+/// What starts an object anew, as if it were a method of its.
+fn reinitialize(interface: &Interface) -> Method {
+    Method {
+        name: REINITIALIZE.into(),
+        doc: "Starts the object anew.".into(),
+        kind: MethodKind::Update,
+        arguments: interface.init.clone(),
+        // It is never looked at: what is returned is nothing.
+        result: TypeIndex(u32::MAX),
+        error: None,
+    }
 }
 
 /// What is called.
@@ -119,8 +153,10 @@ pub(crate) fn encode(interface: &Interface, method: &Method, words: &[String]) -
     let words = words.iter().enumerate();
     let values = words.map(|(index, word)| value(interface, method.arguments.get(index), word));
     let values = values.collect::<anyhow::Result<Vec<_>>>()?;
-    json::encode_arguments(interface, &method.arguments, &values)
-        .with_context(|| format!("wrong arguments for {}", signature::method(interface, method)))
+    json::encode_arguments(interface, &method.arguments, &values).with_context(|| match method.name.as_str() {
+        REINITIALIZE => format!("wrong arguments for the constructor {}", signature::constructor(interface)),
+        _ => format!("wrong arguments for {}", signature::method(interface, method)),
+    })
 }
 
 /// One word as JSON. What the interface says is a string needs no quotes, and neither does a word that is no JSON.
@@ -147,6 +183,7 @@ pub(crate) fn decode(object: &str, interface: &Interface, method: &Method, answe
     let name = &method.name;
     let lied = || format!("{object}.{name} gave something else than its interface says");
     match answer {
+        Answer::Returned(_) if name == REINITIALIZE => Ok(Value::Null),
         Answer::Returned(bytes) => json::decode(interface, method.result, bytes).with_context(lied),
         Answer::Failed(bytes) => match method.error {
             Some(error) => {
@@ -160,8 +197,6 @@ pub(crate) fn decode(object: &str, interface: &Interface, method: &Method, answe
 
 #[cfg(test)]
 mod tests {
-    use concoord_wire::interface::TypeIndex;
-
     use super::*;
 
     /// `put(key: String, value: i64, tags: Option<String>) -> i64`
@@ -172,6 +207,7 @@ mod tests {
             version: "1.0.0".into(),
             doc: String::new(),
             types: vec![Type::String, Type::I64, Type::Option(TypeIndex(0))],
+            event: None,
             init: Vec::new(),
             methods: vec![Method {
                 name: "put".into(),

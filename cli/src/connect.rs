@@ -55,7 +55,11 @@ impl Connect {
         self.client_with(Options::default()).await
     }
 
-    async fn client_with(&self, options: Options) -> anyhow::Result<Client> {
+    /// The same, with what else was chosen.
+    ///
+    /// # Errors
+    /// As [`Connect::client`].
+    pub(crate) async fn client_with(&self, options: Options) -> anyhow::Result<Client> {
         let addresses = self.addresses();
         let options = Options { dns_server: self.names.dns_server, ..options };
         let connected = Client::connect_with(&addresses, options).await;
@@ -67,8 +71,16 @@ impl Connect {
     /// # Errors
     /// When no replica answers.
     pub(crate) async fn client_within(&self, timeout: Duration) -> anyhow::Result<Client> {
-        let defaults = Options::default();
-        self.client_with(Options { timeout, connect_timeout: timeout.min(defaults.connect_timeout), ..defaults }).await
+        self.client_within_with(timeout, Options::default()).await
+    }
+
+    /// The same, with what else was chosen.
+    ///
+    /// # Errors
+    /// As [`Connect::client_within`]; when the session to go on with is gone.
+    pub(crate) async fn client_within_with(&self, timeout: Duration, options: Options) -> anyhow::Result<Client> {
+        let connect_timeout = timeout.min(options.connect_timeout);
+        self.client_with(Options { timeout, connect_timeout, ..options }).await
     }
 }
 

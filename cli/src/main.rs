@@ -16,6 +16,7 @@ mod demo;
 mod duration;
 mod health;
 mod leave;
+mod lock;
 mod log;
 mod logger;
 mod logging;
@@ -25,7 +26,10 @@ mod print;
 mod replica;
 mod restore;
 mod route53;
+mod session;
+mod sessions;
 mod view;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -40,6 +44,9 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Replica(arguments) => replica::run(*arguments),
         Command::Call(arguments) => call::run(&arguments),
+        Command::Lock(arguments) => return lock::run(&arguments),
+        Command::Watch(arguments) => watch::run(&arguments),
+        Command::Sessions(arguments) => sessions::run(&arguments),
         Command::View(arguments) => view::run(&arguments),
         Command::Members(arguments) => members::run(&arguments),
         Command::Leave(arguments) => leave::run(&arguments),

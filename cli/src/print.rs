@@ -51,7 +51,7 @@ pub(crate) fn json(value: &serde_json::Value) -> anyhow::Result<()> {
 }
 
 /// JSON in which nothing can steer a terminal. JSON itself lets some of that stand in strings as it is.
-fn json_text(value: &serde_json::Value) -> String {
+pub(crate) fn json_text(value: &serde_json::Value) -> String {
     let mut text = String::new();
     for c in value.to_string().chars() {
         match c {

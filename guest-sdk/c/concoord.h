@@ -558,6 +558,7 @@ __attribute__((export_name("concoord_describe"))) uint64_t concoord_describe(voi
     for (uint32_t index = 0; index < concoord_object.method_count; index++) {
         concoord_put_method(&to, &concoord_object.methods[index]);
     }
+    concoord_put_byte(&to, 0); // no events
     return concoord_written(&to);
 }
 

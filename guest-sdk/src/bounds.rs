@@ -4,7 +4,7 @@
 use concoord_wire::abi::Rejection;
 use concoord_wire::codec::{self, FrameError};
 use postcard_schema::Schema;
-use postcard_schema::schema::NamedType;
+use postcard_schema::schema::{DataModelType, NamedType};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -82,6 +82,10 @@ impl<T: Serialize + DeserializeOwned + Schema> Sent for T {
     const SCHEMA: &'static NamedType = T::SCHEMA;
 
     fn take(arguments: &mut Arguments<'_>, name: &str) -> Result<T, Rejection> {
+        // Optional arguments at the end may be left out.
+        if arguments.is_used_up() && matches!(T::SCHEMA.ty, DataModelType::Option(_)) {
+            return Arguments::new(&[0]).take(name);
+        }
         arguments.take(name)
     }
 

@@ -1,7 +1,17 @@
 //! What an input may know beside its arguments, and what it may want beside a reply.
 
-use concoord_wire::abi::{Answer, Invocation, Outcome, Reply, Timer};
+use concoord_wire::abi::{self, Answer, Invocation, Outcome, Reply, Timer};
 use concoord_wire::{CallId, Position, SessionId, Timestamp};
+
+use crate::bounds::Sent;
+
+/// What an object emits: `#[concoord::object(event = Change)]` makes `Change` one. An object has one type of events, which
+/// stands in its interface; an enum is one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not what this object emits",
+    label = "write `#[concoord::object(event = {Self})]` above the object"
+)]
+pub trait Event: Sent {}
 
 /// What a method is run with. A method that wants it takes `cx: &mut Context`.
 #[derive(Debug)]
@@ -55,6 +65,12 @@ impl Context {
     /// Has `timer` run with this token once the cluster's time is `due`. The same token again moves it.
     pub fn set_timer(&mut self, token: u64, due: Timestamp) {
         self.wanted.timers.push(Timer { token, due });
+    }
+
+    /// Tells whoever watches the object, or this topic of it. What was emitted by the newest inputs is kept for those who
+    /// watch later.
+    pub fn emit<E: Event>(&mut self, topic: impl Into<String>, event: &E) {
+        self.wanted.events.push(abi::Event { topic: topic.into(), payload: event.encode() });
     }
 
     /// Writes a line to each replica's log.

@@ -37,6 +37,7 @@
 //! - A `&mut self` method that takes `waiter: Waiter<T>` may let its caller wait for a `T` until another call answers it. A
 //!   method that takes `cx: &mut Context` knows the cluster's time, who calls, and draws random numbers. The functions
 //!   `session_closed`, `cancelled` and `timer`, without `pub`, run when that has happened.
+//! - `#[concoord::object(event = Change)]` lets the object emit a `Change` by [`Context::emit`], to whoever watches it.
 //! - Doc comments become the description that `concoord object show` prints.
 //! - `#[concoord::object]` stands above the struct's derives: it lets them find serde, so you need not depend on it.
 //! - Types in arguments, results and state have one size and one order everywhere: fixed-width integers, `String`,
@@ -65,7 +66,7 @@ pub mod guest;
 pub use concoord_sdk_macros::{data, methods, object};
 pub use concoord_wire as wire;
 pub use concoord_wire::caller::{Caller, ProxyError};
-pub use context::Context;
+pub use context::{Context, Event};
 pub use object::Object;
 pub use waiting::{Ended, Grants, WaitQueue, Waiter, Waits};
 

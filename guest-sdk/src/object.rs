@@ -94,6 +94,9 @@ pub trait Described {
     /// Its doc comment.
     const DOC: &'static str;
 
+    /// What it emits.
+    const EVENT: Option<&'static NamedType>;
+
     /// Takes those out of its fields whose waits are over.
     fn drop_ended(&mut self, ended: Ended);
 }
@@ -118,13 +121,14 @@ pub struct MethodDescription {
 /// The interface of an object with this constructor and these methods.
 #[must_use]
 pub fn describe<T: Described>(init: &[(&'static str, &'static NamedType)], methods: &[MethodDescription]) -> Interface {
-    interface([T::NAME, T::VERSION, T::DOC], init, methods)
+    interface([T::NAME, T::VERSION, T::DOC], init, methods, T::EVENT)
 }
 
 fn interface(
     [name, version, doc]: [&str; 3],
     init: &[(&'static str, &'static NamedType)],
     methods: &[MethodDescription],
+    event: Option<&NamedType>,
 ) -> Interface {
     let mut types = TypeTable::default();
     let arguments = |types: &mut TypeTable, described: &[(&str, &NamedType)]| -> Vec<Argument> {
@@ -142,7 +146,16 @@ fn interface(
             error: method.error.map(|error| types.add(error)),
         })
         .collect();
-    Interface { name: name.into(), version: version.into(), doc: doc.into(), types: types.finish(), init, methods }
+    let event = event.map(|event| types.add(event));
+    Interface {
+        name: name.into(),
+        version: version.into(),
+        doc: doc.into(),
+        types: types.finish(),
+        init,
+        methods,
+        event,
+    }
 }
 
 /// Reads the arguments of one call, one after the other.
@@ -172,6 +185,12 @@ impl<'a> Arguments<'a> {
             }
             Err(error) => Err(malformed(self.taken, name, &error)),
         }
+    }
+
+    /// Whether all is taken.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        self.unread.is_empty()
     }
 
     /// Checks that nothing is left.

@@ -66,6 +66,7 @@ fn object(functions: Vec<Vec<u8>>, wide: usize) -> Vec<u8> {
         version: "1".into(),
         doc: String::new(),
         types: vec![],
+        event: None,
         init: vec![],
         methods: vec![],
     };

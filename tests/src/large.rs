@@ -21,7 +21,8 @@ pub fn module(pages: usize) -> Vec<u8> {
         error: None,
     };
     let (name, version, doc) = ("Large".into(), "1".into(), String::new());
-    let interface = Interface { name, version, doc, types: vec![Type::F64], init: vec![], methods: vec![call] };
+    let interface =
+        Interface { name, version, doc, types: vec![Type::F64], init: vec![], methods: vec![call], event: None };
     let description = codec::to_bytes(&interface);
     let data: String = description.iter().map(|byte| format!("\\{byte:02x}")).collect();
     let bytes = pages * PAGE_BYTES;

@@ -106,6 +106,7 @@ fn the_examples_of_the_abi_page_are_right() {
         version: "1".into(),
         doc: String::new(),
         types: vec![Type::U64, Type::Option(TypeIndex(0)), Type::String],
+        event: None,
         init: vec![],
         methods: vec![put],
     };

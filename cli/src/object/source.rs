@@ -157,6 +157,7 @@ mod tests {
             version: "1.0.0".into(),
             doc: String::new(),
             types: vec![Type::String, Type::U8],
+            event: None,
             init: vec![argument("name", 0), argument("fee", 1)],
             methods: vec![],
         }

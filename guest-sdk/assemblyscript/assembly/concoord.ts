@@ -245,6 +245,7 @@ export function describe(to: Writer): void {
   for (let index = 0; index < declared.methods.length; index++) {
     putMethod(to, declared.methods[index]);
   }
+  to.byte(0); // no events
 }
 
 // Reads one value of this type; the reader has a problem afterwards if there is none.

@@ -15,11 +15,12 @@ use quote::{ToTokens, quote};
 use syn::{Error, Item, Result};
 
 /// Marks the struct that is replicated. It must be `Serialize` and `Deserialize`, and `Default` if it has no
-/// constructor. It stands above the derives.
+/// constructor. It stands above the derives. `#[concoord::object(event = Change)]` says that it emits a `Change`, which is a
+/// struct or enum of the same crate.
 #[proc_macro_attribute]
 pub fn object(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    finish(read("object", arguments, item).and_then(|item| match item {
-        Item::Struct(object) => Ok(beside(object::check(&object), object::expand(object))),
+    finish(object::event(arguments.into()).and_then(|event| match syn::parse(item)? {
+        Item::Struct(object) => Ok(beside(object::check(&object), object::expand(object, event.as_ref()))),
         other => misplaced(&other, "`#[concoord::object]` stands above a struct: put other data into a field of it"),
     }))
 }

@@ -2,7 +2,8 @@
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
-use syn::{Attribute, Error, ItemStruct, Member, Result, parse_quote};
+use syn::parse::{ParseStream, Parser};
+use syn::{Attribute, Error, Ident, ItemStruct, Member, Result, Token, Type, parse_quote};
 
 use crate::types;
 
@@ -17,7 +18,19 @@ pub(crate) fn check(object: &ItemStruct) -> Result<()> {
     types::all([generics].into_iter().chain(object.fields.iter().map(|field| types::check(&field.ty))))
 }
 
-pub(crate) fn expand(mut object: ItemStruct) -> TokenStream {
+/// What the attribute says that the object emits.
+pub(crate) fn event(arguments: TokenStream) -> Result<Option<Type>> {
+    const ADVICE: &str = "`#[concoord::object]` takes nothing but the type of the events, as in `event = Change`";
+    let Some(first) = arguments.clone().into_iter().next() else { return Ok(None) };
+    let parse = |input: ParseStream<'_>| {
+        let name: Ident = input.parse()?;
+        input.parse::<Token![=]>()?;
+        if name == "event" { input.parse::<Type>() } else { Err(Error::new_spanned(name, ADVICE)) }
+    };
+    parse.parse2(arguments).map(Some).map_err(|_| Error::new(first.span(), ADVICE))
+}
+
+pub(crate) fn expand(mut object: ItemStruct, event: Option<&Type>) -> TokenStream {
     if point_serde_here(&mut object.attrs) {
         // Else serde would say of a refused field once more, and at length, that it does not know it.
         for field in object.fields.iter_mut().filter(|field| types::check(&field.ty).is_err()) {
@@ -31,13 +44,20 @@ pub(crate) fn expand(mut object: ItemStruct) -> TokenStream {
     let proxy = proxy_name(name);
     let proxy_doc = format!("Calls a replicated [`{name}`] through a [`Caller`](::concoord::Caller).");
     let (generics, arguments, bounds) = object.generics.split_for_impl();
+    let is_event = event.map(|event| quote!(impl ::concoord::Event for #event {}));
+    let event = match event {
+        Some(event) => quote!(::core::option::Option::Some(<#event as ::concoord::__private::Sent>::SCHEMA)),
+        None => quote!(::core::option::Option::None),
+    };
     quote! {
         #object
+        #is_event
 
         impl #generics ::concoord::__private::Described for #name #arguments #bounds {
             const NAME: &'static str = #name_text;
             const VERSION: &'static str = ::core::env!("CARGO_PKG_VERSION");
             const DOC: &'static str = #doc;
+            const EVENT: ::core::option::Option<&'static ::concoord::__private::postcard_schema::schema::NamedType> = #event;
 
             fn drop_ended(&mut self, ended: ::concoord::Ended) {
                 #[allow(unused_imports, reason = "which of the two it is follows from the fields")]

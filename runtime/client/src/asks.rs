@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use concoord_transport::SendError;
 use concoord_wire::abi::Answer;
-use concoord_wire::client::{CallError, Description, Request};
+use concoord_wire::client::{CallError, Description, Events, Request};
 use concoord_wire::member::Roster;
 use tokio::time::{Duration, Instant};
 
 use crate::command::Caller;
 use crate::error::ClientError;
+use crate::limits::WATCHED_AGAIN_AFTER;
 use crate::updates::{Hint, Way};
 
 /// What an answer is for.
@@ -25,6 +26,8 @@ pub(crate) enum Purpose {
         caller: Caller<Description>,
     },
     View(Caller<Roster>),
+    /// What an object emits: may take long to be answered.
+    Watch(Caller<Events>),
     /// The id of an object for which invocations wait.
     Name(Option<String>),
     /// Who leads?
@@ -38,6 +41,7 @@ impl Purpose {
             Purpose::Query { caller, .. } => Some((caller.deadline, caller.after)),
             Purpose::Describe { caller, .. } => Some((caller.deadline, caller.after)),
             Purpose::View(caller) => Some((caller.deadline, caller.after)),
+            Purpose::Watch(caller) => Some((caller.deadline, caller.after)),
             Purpose::Name(_) | Purpose::Poll => None,
         }
     }
@@ -47,6 +51,7 @@ impl Purpose {
             Purpose::Query { caller, .. } => caller.answer(Err(error)),
             Purpose::Describe { caller, .. } => caller.answer(Err(error)),
             Purpose::View(caller) => caller.answer(Err(error)),
+            Purpose::Watch(caller) => caller.answer(Err(error)),
             Purpose::Name(_) | Purpose::Poll => {}
         }
     }
@@ -89,6 +94,41 @@ impl Asks {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.asks.is_empty()
+    }
+
+    /// Whether somebody watches an object.
+    pub(crate) fn watches(&self) -> bool {
+        self.asks.values().any(|ask| matches!(ask.purpose, Purpose::Watch(_)))
+    }
+
+    /// Has whoever watches told how far its replica is, if it hears nothing else: the same question again is answered at once.
+    fn ask_watched(&mut self, now: Instant) {
+        for (number, ask) in &mut self.asks {
+            if let Purpose::Watch(caller) = &mut ask.purpose
+                && now >= caller.deadline
+                && !caller.is_gone()
+            {
+                caller.deadline = now + WATCHED_AGAIN_AFTER;
+                if ask.way == Way::Sent {
+                    (ask.way, self.sent) = (Way::Ready, self.sent - 1);
+                    self.ready.push_back(*number);
+                }
+            }
+        }
+    }
+
+    /// Forgets the watches that nobody waits for any more, and gives what is to be sent of that.
+    pub(crate) fn take_dropped(&mut self) -> Vec<Request> {
+        let dropped =
+            self.asks.extract_if(.., |_, ask| matches!(&ask.purpose, Purpose::Watch(caller) if caller.is_gone()));
+        let mut requests = Vec::new();
+        for (request, ask) in dropped {
+            if ask.way == Way::Sent {
+                self.sent -= 1;
+                requests.push(Request::Unwatch { request });
+            }
+        }
+        requests
     }
 
     /// Whether the question who leads is under way.
@@ -183,6 +223,7 @@ impl Asks {
 
     /// Gives up what nobody may wait for any longer.
     pub(crate) fn expire(&mut self, now: Instant, error: &dyn Fn(Duration) -> ClientError) {
+        self.ask_watched(now);
         let late = |ask: &Ask| ask.purpose.deadline().filter(|(deadline, _)| now >= *deadline);
         for (_, ask) in self.asks.extract_if(.., |_, ask| late(ask).is_some()) {
             self.sent -= usize::from(ask.way == Way::Sent);

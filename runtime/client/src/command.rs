@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use concoord_wire::abi::Answer;
-use concoord_wire::client::{Consistency, Description, Request};
+use concoord_wire::client::{Consistency, Description, Events, Part, Request};
 use concoord_wire::member::Roster;
+use concoord_wire::{ObjectId, Position};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Duration, Instant};
 
 use crate::error::ClientError;
+use crate::session::SessionToken;
 
 /// Somebody who waits for a `T`. Dropping it unanswered reads as [`ClientError::Closed`] at the other end.
 #[derive(Debug)]
@@ -82,7 +84,22 @@ pub(crate) enum Command {
     View {
         caller: Caller<Roster>,
     },
-    /// Somebody does not wait any more for a call that may be parked.
+    /// Several calls as one.
+    Atomically {
+        parts: Vec<Part>,
+        caller: Caller<Answer>,
+    },
+    Watch {
+        object: ObjectId,
+        topic: Option<String>,
+        after: Option<Position>,
+        caller: Caller<Events>,
+    },
+    /// The token of the session, which is opened if it is not.
+    Session {
+        caller: Caller<SessionToken>,
+    },
+    /// Somebody does not wait any more for a call that may be parked, or for events.
     Dropped,
     /// Say goodbye and end.
     Close {

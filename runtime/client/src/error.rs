@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use concoord_wire::client::CallError;
+use concoord_wire::codec::FrameError;
 use concoord_wire::hello::Refusal;
 use concoord_wire::interface::InterfaceError;
 use concoord_wire::{CallId, ClusterId};
@@ -88,6 +89,14 @@ pub enum ClientError {
     /// The cluster describes the object in a way that this build can't read.
     #[error("the object's interface can't be read: {0}")]
     Interface(InterfaceError),
+    /// The cluster gave an answer that is none.
+    #[error("{what} can't be read: {reason}")]
+    Malformed {
+        /// What was to be read.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: FrameError,
+    },
     /// The client was closed.
     #[error("this client is closed")]
     Closed,

@@ -1,28 +1,34 @@
 //! The public methods: each sends a command to the task and waits for its answer.
 
+use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use concoord_transport::Endpoint;
 use concoord_wire::abi::Answer;
 use concoord_wire::caller;
-use concoord_wire::client::{Consistency, Description};
-use concoord_wire::interface::{Interface, MethodKind};
-use concoord_wire::limits::{ARGUMENTS_BYTES_MAX, NAME_BYTES_MAX};
+use concoord_wire::client::{self, Consistency, Description, Events};
+use concoord_wire::interface::{Interface, MethodKind, REINITIALIZE};
+use concoord_wire::limits::{ARGUMENTS_BYTES_MAX, NAME_BYTES_MAX, PARTS_MAX, TOPIC_BYTES_MAX};
 use concoord_wire::member::Roster;
+use concoord_wire::{ObjectId, Position, codec};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::addresses;
 use crate::command::{Caller, Command, Invocation, Kind};
 use crate::error::ClientError;
-use crate::limits::TIMEOUT_MAX;
+use crate::limits::{TIMEOUT_MAX, WATCHED_AGAIN_AFTER};
 use crate::names::Names;
 use crate::options::Options;
-use crate::task::{self, Start};
+use crate::session::SessionToken;
+use crate::task::{Start, run};
+use crate::watch::{From, Watch};
 
 /// A client of one cluster. Clones are cheap and share one connection and one session, over which any number of
 /// requests go side by side. When the last clone is dropped the session is closed; [`Client::close`] waits for that.
@@ -30,6 +36,8 @@ use crate::task::{self, Start};
 pub struct Client {
     commands: mpsc::UnboundedSender<Command>,
     places: Arc<Semaphore>,
+    /// How many sessions were lost.
+    lost: watch::Receiver<u64>,
     options: Options,
 }
 
@@ -59,18 +67,25 @@ impl Client {
         let endpoint = Endpoint::client().map_err(|error| setup(&error))?;
         let random = StdRng::try_from_rng(&mut SysRng).map_err(|error| setup(&error))?;
         let (sender, commands) = mpsc::unbounded_channel();
-        tokio::spawn(task::run(Start {
+        let (lost_sender, lost) = watch::channel(0);
+        tokio::spawn(run(Start {
             endpoint,
             targets,
             names,
             found,
             commands,
             session_ttl: options.session_ttl,
+            lost_before: options.lost_before,
+            resumed: options.session,
+            lost: lost_sender,
             random,
         }));
         let places = Arc::new(Semaphore::new(options.outstanding_max.min(Semaphore::MAX_PERMITS)));
-        let client = Client { commands: sender, places, options };
+        let client = Client { commands: sender, places, lost, options };
         client.with_timeout(limit).view().await?;
+        if options.session.is_some() {
+            client.session().await?;
+        }
         Ok(client)
     }
 
@@ -126,6 +141,100 @@ impl Client {
         answer
     }
 
+    /// As [`Client::call`], but the call is on its way when this returns, and the future only waits for its answer: so any
+    /// number of calls go one behind another without waiting, in this order.
+    ///
+    /// # Errors
+    /// What keeps it from being sent; the future has the rest.
+    pub fn call_async(&self, object: Option<&str>, method: &str, arguments: Vec<u8>) -> Result<Pending, ClientError> {
+        let invocation = checked(Kind::Update, object, method, arguments)?;
+        self.start(|caller| Command::Invoke(invocation(caller))).map(Pending)
+    }
+
+    /// Executes several calls as one: all of them, in this order and with nothing in between, or none. Gives what each
+    /// returned, as postcard. A call that traps, fails, or would have to wait puts an end to all. Queries are fine among them.
+    ///
+    /// # Errors
+    /// As [`Client::call`]; [`CallError::Aborted`] says which call it was and why.
+    pub async fn atomically(&self, parts: &[Part<'_>]) -> Result<Vec<Vec<u8>>, ClientError> {
+        within("calls as one", parts.len(), PARTS_MAX)?;
+        within("arguments", parts.iter().map(|part| part.arguments.len()).sum(), ARGUMENTS_BYTES_MAX)?;
+        let mut ids = BTreeMap::new();
+        for Part { object, method, .. } in parts {
+            within("a method's name", method.len(), NAME_BYTES_MAX)?;
+            if !ids.contains_key(object) {
+                ids.insert(*object, self.describe(*object).await?.object);
+            }
+        }
+        let parts = parts.iter().map(|Part { object, method, arguments }| client::Part {
+            object: ids[object],
+            method: (*method).into(),
+            arguments: Bytes::copy_from_slice(arguments),
+        });
+        let parts = parts.collect();
+        let malformed = |reason| ClientError::Malformed { what: "what several calls returned", reason };
+        match self.request(|caller| Command::Atomically { parts, caller }).await? {
+            Answer::Returned(bytes) => codec::from_bytes(&bytes).map_err(malformed),
+            Answer::Failed(_) | Answer::Rejected(_) => unreachable!("such a part puts an end to all"),
+        }
+    }
+
+    /// Starts an object anew, as if it were loaded now with these arguments of its constructor (the predecessor's
+    /// `__concoordinit__`). Calls that wait for it end; fencing tokens and revisions go on growing.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn reinitialize(&self, object: Option<&str>, arguments: Vec<u8>) -> Result<Answer, ClientError> {
+        self.call(object, REINITIALIZE, arguments).await
+    }
+
+    /// Watches what an object (`None`: the cluster's first object) emits, of one topic or of all.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn watch(&self, object: Option<&str>, topic: Option<&str>, from: From) -> Result<Watch, ClientError> {
+        within("a topic", topic.map_or(0, str::len), TOPIC_BYTES_MAX)?;
+        let object = self.describe(object).await?.object;
+        Watch::begin(self.clone(), object, topic.map(str::to_owned), from).await
+    }
+
+    pub(crate) async fn events_after(
+        &self,
+        object: ObjectId,
+        topic: Option<String>,
+        after: Option<Position>,
+    ) -> Result<Events, ClientError> {
+        let mut waiter = Waiter { commands: &self.commands, done: false };
+        let answer = self.request(|mut caller| {
+            caller.deadline = Instant::now() + WATCHED_AGAIN_AFTER;
+            Command::Watch { object, topic, after, caller }
+        });
+        let answer = answer.await;
+        waiter.done = true;
+        answer
+    }
+
+    /// The token of this client's session, which is opened if there is none yet: with it, another client goes on with the
+    /// session. See [`Options::session`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn session(&self) -> Result<SessionToken, ClientError> {
+        self.request(|caller| Command::Session { caller }).await
+    }
+
+    /// Waits until the session is lost, or may be: the cluster says that it is gone, or has not said for the session's time
+    /// to live that it is there. Whoever holds something by it must stop at once; until then nobody else can hold it. What
+    /// is called after that belongs to another session, unless the cluster still has this one.
+    ///
+    /// Sessions that are lost before this is called do not count. It also returns when the client is closed.
+    pub async fn lost(&self) {
+        let mut lost = self.lost.clone();
+        lost.mark_unchanged();
+        // Its other end is the client's task.
+        let _ = lost.changed().await;
+    }
+
     /// Executes a query, seeing at least what `consistency` says.
     ///
     /// # Errors
@@ -147,11 +256,8 @@ impl Client {
         method: &str,
         arguments: Vec<u8>,
     ) -> Result<Answer, ClientError> {
-        within("an object's name", object.map_or(0, str::len), NAME_BYTES_MAX)?;
-        within("a method's name", method.len(), NAME_BYTES_MAX)?;
-        within("arguments", arguments.len(), ARGUMENTS_BYTES_MAX)?;
-        let (object, method, arguments) = (object.map(str::to_owned), method.to_owned(), Bytes::from(arguments));
-        self.request(|caller| Command::Invoke(Invocation { kind, object, method, arguments, caller })).await
+        let invocation = checked(kind, object, method, arguments)?;
+        self.request(|caller| Command::Invoke(invocation(caller))).await
     }
 
     /// Finds an object by name (`None`: the cluster's first object) and what it can do, still encoded.
@@ -204,14 +310,59 @@ impl Client {
     }
 
     async fn request<T>(&self, command: impl FnOnce(Caller<T>) -> Command) -> Result<T, ClientError> {
+        self.start(command)?.await.unwrap_or(Err(ClientError::Closed))
+    }
+
+    /// Hands a request to the task.
+    fn start<T>(
+        &self,
+        command: impl FnOnce(Caller<T>) -> Command,
+    ) -> Result<oneshot::Receiver<Result<T, ClientError>>, ClientError> {
         let limit = self.options.outstanding_max;
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| ClientError::Busy { limit })?;
         let (reply, answer) = oneshot::channel();
         let after = self.options.timeout.min(TIMEOUT_MAX);
         let caller = Caller { reply, deadline: Instant::now() + after, after, place };
         self.commands.send(command(caller)).map_err(|_| ClientError::Closed)?;
-        answer.await.unwrap_or(Err(ClientError::Closed))
+        Ok(answer)
     }
+}
+
+/// One of several calls that are executed as one: see [`Client::atomically`].
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// `None` for the cluster's first object.
+    pub object: Option<&'a str>,
+    /// An update or a query of it.
+    pub method: &'a str,
+    /// Postcard of each argument in turn.
+    pub arguments: &'a [u8],
+}
+
+/// The answer to a call that is on its way: see [`Client::call_async`]. Dropping it gives up waiting, not the update.
+#[derive(Debug)]
+pub struct Pending(oneshot::Receiver<Result<Answer, ClientError>>);
+
+impl Future for Pending {
+    type Output = Result<Answer, ClientError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|answer| answer.unwrap_or(Err(ClientError::Closed)))
+    }
+}
+
+/// A method to be run, once it has a caller.
+fn checked(
+    kind: Kind,
+    object: Option<&str>,
+    method: &str,
+    arguments: Vec<u8>,
+) -> Result<impl FnOnce(Caller<Answer>) -> Invocation, ClientError> {
+    within("an object's name", object.map_or(0, str::len), NAME_BYTES_MAX)?;
+    within("a method's name", method.len(), NAME_BYTES_MAX)?;
+    within("arguments", arguments.len(), ARGUMENTS_BYTES_MAX)?;
+    let (object, method, arguments) = (object.map(str::to_owned), method.to_owned(), Bytes::from(arguments));
+    Ok(move |caller| Invocation { kind, object, method, arguments, caller })
 }
 
 /// Says when it is dropped before its call is answered.

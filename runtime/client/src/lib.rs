@@ -15,7 +15,10 @@
 //! | `task.rs`         | the loop: commands, frames, finished dials and timers go in, frames go out          |
 //! | `outstanding.rs`  | what callers wait for: names of objects, and the two tables below                  |
 //! | `updates.rs`      | the session and its calls: numbers, floor, exactly-once retries                    |
+//! | `session.rs`      | the session's token, and whether the cluster still has it                          |
 //! | `asks.rs`         | queries, descriptions and views, which any replica answers                         |
+//! | `watch.rs`        | what objects emit                                                                  |
+//! | `guard.rs`        | refuses fencing tokens that are outdated                                           |
 //! | `link.rs`         | one connection: is it alive, does its replica lead                                 |
 //! | `addresses.rs`, `names.rs` | what users write, and where names lead                                   |
 //! | `search.rs`       | dials replicas side by side until one answers                                      |
@@ -42,6 +45,7 @@ pub mod blocking;
 mod book;
 mod command;
 mod error;
+mod guard;
 mod handle;
 mod limits;
 mod link;
@@ -50,13 +54,20 @@ mod operator;
 mod options;
 mod outstanding;
 mod search;
+mod session;
 mod task;
 mod updates;
+pub mod watch;
 
 pub use addresses::{AddressError, find_replicas};
-pub use concoord_wire::client::{AdministerError, BackupPiece, CallError, Consistency, Description};
+pub use concoord_wire::client::{
+    Abort, AdministerError, BackupPiece, CallError, Consistency, Description, EmittedEvent, SessionList, SessionState,
+};
 pub use concoord_wire::objects::{ObjectAction, ObjectError, ObjectList, ObjectState, Operated};
 pub use error::{ClientError, Tried};
-pub use handle::Client;
+pub use guard::{Guard, Outdated};
+pub use handle::{Client, Part, Pending};
 pub use operator::{Backup, Operator, OperatorError};
 pub use options::Options;
+pub use session::{SessionToken, SessionTokenError};
+pub use watch::Watch;

@@ -33,7 +33,9 @@ pub(crate) const IDLE_ROUND_PAUSE: Duration = Duration::from_secs(1);
 /// Addresses remembered from rosters and redirects beside the given ones.
 pub(crate) const LEARNED_MAX: usize = 64;
 
-/// Signs of life that a session without calls gives in its time to live.
+/// A watcher that hears nothing asks again after this, which tells how far its replica is.
+pub(crate) const WATCHED_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// Signs of life that a session gives in its time to live.
 pub(crate) const KEEP_ALIVES: u32 = 3;
 /// The longest time-out that is taken literally; a longer one is as good as this.
 pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);

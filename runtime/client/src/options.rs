@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use concoord_wire::limits::SESSION_TTL_MS;
 
+use crate::session::SessionToken;
+
 /// What can be chosen about a client; `Options::default()` is right for most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -16,6 +18,13 @@ pub struct Options {
     /// How long the cluster keeps the session when it hears nothing of the client: from 1 s to 24 h, 60 s by default. What
     /// its calls hold, such as locks, is given up then. It takes up to twice as long and a second.
     pub session_ttl: Duration,
+    /// By how much earlier [`crate::Client::lost`] says that the session may be lost: the time that whoever hears it needs to
+    /// stop. None by default.
+    pub lost_before: Duration,
+    /// The session to go on with, instead of opening one: that of a client which ended without closing it, or of this
+    /// program before it was started again. Everything it holds it goes on holding, and whoever has it until then loses it. None
+    /// by default.
+    pub session: Option<SessionToken>,
     /// Longest time until a first replica answers; 10 s by default.
     pub connect_timeout: Duration,
     /// Requests that may wait for their answers at a time; more get [`crate::ClientError::Busy`]. 65,536 by default.
@@ -30,6 +39,8 @@ impl Default for Options {
             timeout: Duration::from_secs(30),
             wait: None,
             session_ttl: Duration::from_millis(SESSION_TTL_MS.into()),
+            lost_before: Duration::ZERO,
+            session: None,
             connect_timeout: Duration::from_secs(10),
             outstanding_max: 65_536,
             dns_server: None,

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use concoord_transport::SendError;
 use concoord_wire::abi::Answer;
-use concoord_wire::client::{CallError, Consistency, Description, Request, Response};
+use concoord_wire::client::{CallError, Consistency, Description, Events, Part, Request, Response};
 use concoord_wire::member::Roster;
-use concoord_wire::{CallId, ObjectId, SessionId};
+use concoord_wire::{CallId, ObjectId, Position, SessionId};
 use rand::rngs::StdRng;
 use tokio::time::{Duration, Instant};
 
 use crate::asks::{Asks, Purpose};
 use crate::command::{Caller, Invocation, Kind};
 use crate::error::ClientError;
+use crate::session::{SessionToken, Signs};
 use crate::updates::{Hint, Updates};
 
 /// What is known of a name.
@@ -51,10 +52,10 @@ pub(crate) struct Outstanding {
 }
 
 impl Outstanding {
-    pub(crate) fn new(random: StdRng, now: Instant, session_ttl: Duration) -> Outstanding {
+    pub(crate) fn new(random: StdRng, signs: Signs, resumed: Option<SessionToken>) -> Outstanding {
         Outstanding {
             names: BTreeMap::new(),
-            updates: Updates::new(random, now, session_ttl),
+            updates: Updates::new(random, signs, resumed),
             asks: Asks::default(),
             earliest: None,
         }
@@ -112,9 +113,37 @@ impl Outstanding {
         self.asks.push(Purpose::View(caller), |request| Request::View { request });
     }
 
-    /// Tells the cluster of the calls that nobody waits for any more.
-    pub(crate) fn cancel_dropped(&mut self) {
+    /// Several calls as one.
+    pub(crate) fn atomically(&mut self, parts: Vec<Part>, caller: Caller<Answer>) {
+        self.expect_by(caller.deadline);
+        self.updates.push_parts(parts, caller);
+    }
+
+    pub(crate) fn watch(
+        &mut self,
+        object: ObjectId,
+        topic: Option<String>,
+        after: Option<Position>,
+        caller: Caller<Events>,
+    ) {
+        self.expect_by(caller.deadline);
+        self.asks.push(Purpose::Watch(caller), |request| Request::Watch { request, object, topic, after });
+    }
+
+    pub(crate) fn want_session(&mut self, caller: Caller<SessionToken>) {
+        self.expect_by(caller.deadline);
+        self.updates.want_session(caller);
+    }
+
+    /// Says that the session may be lost, if it is time.
+    pub(crate) fn doubt(&mut self, now: Instant) {
+        self.updates.doubt(now);
+    }
+
+    /// Tells the cluster of the calls that nobody waits for any more. Gives what is to be sent of watches.
+    pub(crate) fn cancel_dropped(&mut self) -> Vec<Request> {
         self.updates.cancel_dropped();
+        self.asks.take_dropped()
     }
 
     /// Asks the connected replica who leads, unless it is asked already.
@@ -145,12 +174,13 @@ impl Outstanding {
 
     /// Whether there is something that only a leader does.
     pub(crate) fn wants_leader(&self) -> bool {
-        !self.updates.is_empty() || self.updates.session().is_some()
+        // Whoever does not hear a leader has nothing new to tell watchers.
+        !self.updates.is_empty() || self.updates.session().is_some() || self.asks.watches()
     }
 
-    /// Whether somebody waits for an update.
-    pub(crate) fn has_updates(&self) -> bool {
-        !self.updates.is_empty()
+    /// Whether somebody waits for an update, or for events.
+    pub(crate) fn waits_for_updates(&self) -> bool {
+        !self.updates.is_empty() || self.asks.watches()
     }
 
     /// The open session.
@@ -162,7 +192,7 @@ impl Outstanding {
     /// leader takes counts where `leads`.
     pub(crate) fn wakes_at(&self, leads: bool) -> Option<Instant> {
         let updates = self.updates.wakes_at().filter(|_| leads);
-        [self.earliest, self.asks.wakes_at(), updates].into_iter().flatten().min()
+        [self.earliest, self.asks.wakes_at(), self.updates.doubted_at(), updates].into_iter().flatten().min()
     }
 
     /// The current connection is a new one or none: everything is to be sent again.
@@ -183,7 +213,7 @@ impl Outstanding {
         push: &mut impl FnMut(&Request) -> Result<(), SendError>,
     ) -> Result<bool, SendError> {
         if leads && self.updates.keep_alive_is_due(now) {
-            // The sign of life has no answer; the view tells whether it went to the right one.
+            // Who does not lead does not answer a sign of life; the view tells who does.
             self.poll();
         }
         let asked = self.asks.send(now, push)?;
@@ -195,6 +225,7 @@ impl Outstanding {
         match response {
             // Administration goes over connections of its own.
             Response::Pong { .. }
+            | Response::Sessions { .. }
             | Response::Administered { .. }
             | Response::Staged { .. }
             | Response::Operated { .. }
@@ -202,6 +233,25 @@ impl Outstanding {
             | Response::Backup { .. } => Heard { answer: false, ..Heard::answer(Hint::Fine) },
             Response::SessionOpened { nonce, result } => {
                 Heard::answer(self.updates.on_session_opened(now, nonce, result))
+            }
+            Response::SessionResumed { nonce, result } => {
+                Heard::answer(self.updates.on_session_resumed(now, nonce, result))
+            }
+            Response::SessionKept { session } => {
+                self.updates.on_session_kept(session);
+                Heard::answer(Hint::Fine)
+            }
+            Response::Watched { request, result } => {
+                let backoff = self.updates.backoff();
+                match self.asks.take(now, request, result, backoff) {
+                    Err(hint) => Heard::answer(hint),
+                    Ok((_, purpose, result)) => {
+                        if let Purpose::Watch(caller) = purpose {
+                            caller.answer(result.map_err(ClientError::Call));
+                        }
+                        Heard::answer(Hint::Fine)
+                    }
+                }
             }
             Response::SessionGone { session } => {
                 self.updates.on_session_gone(session);
@@ -298,7 +348,7 @@ impl Outstanding {
                     }
                 }
             }
-            Purpose::Query { .. } | Purpose::View(_) | Purpose::Poll => {}
+            Purpose::Query { .. } | Purpose::View(_) | Purpose::Watch(_) | Purpose::Poll => {}
         }
     }
 

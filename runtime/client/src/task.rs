@@ -9,7 +9,7 @@ use concoord_wire::member::Roster;
 use concoord_wire::{CallId, ClusterId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Duration, Instant, sleep_until};
 
 use crate::addresses::{Resolved, Target};
@@ -24,6 +24,7 @@ use crate::link::{self, Leading, Link, Silence};
 use crate::names::Names;
 use crate::outstanding::Outstanding;
 use crate::search::{Found, Search};
+use crate::session::{SessionToken, Signs};
 use crate::updates::Hint;
 
 /// What the task starts from.
@@ -35,19 +36,26 @@ pub(crate) struct Start {
     pub(crate) found: Resolved,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) session_ttl: Duration,
+    pub(crate) lost_before: Duration,
+    /// The session to go on with.
+    pub(crate) resumed: Option<SessionToken>,
+    /// Counts lost sessions.
+    pub(crate) lost: watch::Sender<u64>,
     pub(crate) random: StdRng,
 }
 
 /// Runs until the client is closed or every handle is dropped.
 pub(crate) async fn run(start: Start) {
-    let Start { endpoint, targets, names, found, commands, session_ttl, mut random } = start;
+    let Start { endpoint, targets, names, found, commands, session_ttl, lost_before, resumed, lost, mut random } =
+        start;
+    let signs = Signs::new(session_ttl, lost_before, Instant::now(), lost);
     let task = Task {
         commands,
         targets,
         names,
         look_up_at: look_up_at(&found, Instant::now()),
         book: Book::new(&found),
-        outstanding: Outstanding::new(StdRng::from_rng(&mut random), Instant::now(), session_ttl),
+        outstanding: Outstanding::new(StdRng::from_rng(&mut random), signs, resumed),
         link: None,
         search: Search::new(endpoint),
         cluster: None,
@@ -114,7 +122,18 @@ impl Task {
                     self.outstanding.describe(name, consistency, caller);
                 }
                 Command::View { caller } => self.outstanding.view(caller),
-                Command::Dropped => self.outstanding.cancel_dropped(),
+                Command::Atomically { parts, caller } => self.outstanding.atomically(parts, caller),
+                Command::Watch { object, topic, after, caller } => {
+                    self.outstanding.watch(object, topic, after, caller);
+                }
+                Command::Session { caller } => self.outstanding.want_session(caller),
+                Command::Dropped => {
+                    let requests = self.outstanding.cancel_dropped();
+                    if let Some(link) = &self.link {
+                        // What is not said now the end of the connection says.
+                        requests.iter().for_each(|request| _ = link.outbox.push(request));
+                    }
+                }
                 Command::Close { done } => return Some(done),
             }
             next = self.commands.try_recv().ok();
@@ -330,6 +349,7 @@ impl Task {
 
     fn on_time(&mut self, now: Instant) {
         self.expire(now);
+        self.outstanding.doubt(now);
         if self.look_up_at.is_some_and(|at| now >= at) {
             // Also where no answer comes, or a connection that was found meanwhile has ended the search for it.
             self.look_up_at = Some(now + LOOK_UP_AFTER_MIN);
@@ -377,7 +397,7 @@ impl Task {
         match link.quiet.check(now) {
             Silence::Short => {}
             // A replica that is there and still owes answers to updates may have lost its leadership.
-            Silence::Ping { again: true } if self.outstanding.has_updates() => self.outstanding.poll(),
+            Silence::Ping { again: true } if self.outstanding.waits_for_updates() => self.outstanding.poll(),
             Silence::Ping { .. } => {
                 // One that can't be sent is as good as one that is not answered.
                 let _ = link.outbox.push(&self.outstanding.ping());

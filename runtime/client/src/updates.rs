@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use concoord_transport::SendError;
 use concoord_wire::abi::Answer;
-use concoord_wire::client::{CallError, Request};
+use concoord_wire::client::{CallError, Part, Request};
 use concoord_wire::{CallId, ObjectId, SessionId, Slot};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -17,7 +17,8 @@ use tokio::time::{Duration, Instant};
 
 use crate::command::{Caller, Invocation, Kind};
 use crate::error::ClientError;
-use crate::limits::{BACKOFF_MAX, BACKOFF_MIN, CALLS_AHEAD_MAX, KEEP_ALIVES, TIMEOUT_MAX};
+use crate::limits::{BACKOFF_MAX, BACKOFF_MIN, CALLS_AHEAD_MAX, TIMEOUT_MAX};
+use crate::session::{SessionToken, Signs};
 
 /// Whether a request is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +53,10 @@ enum Session {
     None,
     /// Being opened; the nonce is the same for every try, so the cluster opens one only.
     Opening { nonce: u128, way: Way },
+    /// Being gone on with, in the same way.
+    Resuming { token: SessionToken, nonce: u128, way: Way },
     /// Open; the number of its next call.
-    Open { id: SessionId, next: u64 },
+    Open { token: SessionToken, next: u64 },
 }
 
 /// What an answer says about the replica that gave it.
@@ -96,17 +99,21 @@ pub(crate) struct Updates {
     /// Updates whose objects are gone, to be given to whoever has the names now.
     misdirected: Vec<Invocation>,
     sent: usize,
-    /// When the cluster last heard of the session.
-    kept: Instant,
-    /// How long the cluster keeps it without hearing of it.
-    ttl: Duration,
+    /// Who wants to have the session's token.
+    wanted: Vec<Caller<SessionToken>>,
+    signs: Signs,
     random: StdRng,
 }
 
 impl Updates {
-    pub(crate) fn new(random: StdRng, now: Instant, ttl: Duration) -> Updates {
+    /// `resumed` is the session to go on with, instead of opening one.
+    pub(crate) fn new(mut random: StdRng, signs: Signs, resumed: Option<SessionToken>) -> Updates {
+        let session = match resumed {
+            Some(token) => Session::Resuming { token, nonce: random.random(), way: Way::Ready },
+            None => Session::None,
+        };
         Updates {
-            session: Session::None,
+            session,
             waiting: VecDeque::new(),
             calls: BTreeMap::new(),
             parked: BTreeMap::new(),
@@ -115,8 +122,8 @@ impl Updates {
             later: BTreeSet::new(),
             misdirected: Vec::new(),
             sent: 0,
-            kept: now,
-            ttl,
+            wanted: Vec::new(),
+            signs,
             random,
         }
     }
@@ -134,7 +141,16 @@ impl Updates {
             Kind::Waiting(None) | Kind::Update | Kind::Query(_) => 0,
         };
         let request = Request::Call { call: NO_CALL, floor: 0, received: None, wait_us, object, method, arguments };
-        let known_as = (!fresh).then_some(name);
+        self.push_request(request, (!fresh).then_some(name), kind, caller);
+    }
+
+    /// Takes several updates as one.
+    pub(crate) fn push_parts(&mut self, parts: Vec<Part>, caller: Caller<Answer>) {
+        let request = Request::Atomically { call: NO_CALL, floor: 0, received: None, parts };
+        self.push_request(request, None, Kind::Update, caller);
+    }
+
+    fn push_request(&mut self, request: Request, known_as: Option<Option<String>>, kind: Kind, caller: Caller<Answer>) {
         let (way, attempts, cancelled) = (Way::Ready, 0, false);
         self.waiting.push_back(Update { request, caller, known_as, way, attempts, kind, cancelled });
     }
@@ -152,31 +168,59 @@ impl Updates {
 
     /// Whether nobody waits for an update.
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.calls.is_empty() && self.parked.is_empty()
+        self.waiting.is_empty() && self.calls.is_empty() && self.parked.is_empty() && self.wanted.is_empty()
     }
 
     /// The open session.
     pub(crate) fn session(&self) -> Option<SessionId> {
         match self.session {
-            Session::Open { id, .. } => Some(id),
-            Session::None | Session::Opening { .. } => None,
+            Session::Open { token, .. } => Some(token.session),
+            Session::None | Session::Opening { .. } | Session::Resuming { .. } => None,
         }
     }
 
     /// The earliest time at which something of this may be sent; [`Updates::send`] does it.
     pub(crate) fn wakes_at(&self) -> Option<Instant> {
         let opening = match self.session {
-            Session::Opening { way: Way::Later(at), .. } if !self.waiting.is_empty() => Some(at),
+            Session::Opening { way: Way::Later(at), .. } | Session::Resuming { way: Way::Later(at), .. }
+                if self.wants_session() =>
+            {
+                Some(at)
+            }
             _ => None,
         };
-        let keep = self.session().map(|_| self.kept + self.ttl / KEEP_ALIVES);
+        let keep = self.session().map(|_| self.signs.due());
         let later = self.later.first().map(|(at, _)| *at);
         [opening, keep, later].into_iter().flatten().min()
     }
 
     /// Whether the session needs a sign of life.
     pub(crate) fn keep_alive_is_due(&self, now: Instant) -> bool {
-        self.session().is_some() && now >= self.kept + self.ttl / KEEP_ALIVES
+        self.session().is_some() && now >= self.signs.due()
+    }
+
+    /// When the session may be lost, unless the cluster says before that it has heard of it.
+    pub(crate) fn doubted_at(&self) -> Option<Instant> {
+        self.session().and_then(|_| self.signs.doubted_at())
+    }
+
+    /// Says that the session may be lost, if it is time.
+    pub(crate) fn doubt(&mut self, now: Instant) {
+        if self.doubted_at().is_some_and(|at| now >= at) {
+            self.signs.on_lost();
+        }
+    }
+
+    /// Gives the session's token once it is open.
+    pub(crate) fn want_session(&mut self, caller: Caller<SessionToken>) {
+        match self.session {
+            Session::Open { token, .. } => caller.answer(Ok(token)),
+            _ => self.wanted.push(caller),
+        }
+    }
+
+    fn wants_session(&self) -> bool {
+        !(self.waiting.is_empty() && self.wanted.is_empty())
     }
 
     /// The current connection is a new one or none: everything is to be sent again.
@@ -187,9 +231,10 @@ impl Updates {
             update.way = Way::Ready;
             self.ready.push_back(*call);
         }
-        if let Session::Opening { way, .. } = &mut self.session {
+        if let Session::Opening { way, .. } | Session::Resuming { way, .. } = &mut self.session {
             *way = Way::Ready;
         }
+        self.signs.on_connection_changed();
         self.sent = 0;
     }
 
@@ -206,7 +251,7 @@ impl Updates {
             && let Some(session) = self.session()
         {
             push(&Request::KeepAlive { session })?;
-            self.kept = now;
+            self.signs.on_sent(now);
         }
         let before = self.sent;
         self.open_session(now, push)?;
@@ -218,7 +263,7 @@ impl Updates {
             self.ready.push_back(call);
         }
         while let Some(&call) = self.ready.front() {
-            self.send_call(now, call, push)?;
+            self.send_call(call, push)?;
             self.ready.pop_front();
         }
         Ok(self.sent > before)
@@ -232,31 +277,41 @@ impl Updates {
         while self.waiting.front().is_some_and(|update| update.caller.is_gone()) {
             self.waiting.pop_front();
         }
-        if self.waiting.is_empty() {
+        self.wanted.retain(|caller| !caller.is_gone());
+        if !self.wants_session() {
             return Ok(());
         }
         if let Session::None = self.session {
             self.session = Session::Opening { nonce: self.random.random(), way: Way::Ready };
         }
-        if let Session::Opening { nonce, way } = &mut self.session {
-            let due = match *way {
-                Way::Ready => true,
-                Way::Later(at) => at <= now,
-                Way::Sent => false,
-            };
-            if due {
-                let ttl_ms = u32::try_from(self.ttl.as_millis()).unwrap_or(u32::MAX);
-                push(&Request::OpenSession { nonce: *nonce, ttl_ms })?;
-                *way = Way::Sent;
-                self.sent += 1;
+        let (request, way) = match &mut self.session {
+            Session::Opening { nonce, way } => {
+                let ttl_ms = u32::try_from(self.signs.ttl.as_millis()).unwrap_or(u32::MAX);
+                (Request::OpenSession { nonce: *nonce, ttl_ms }, way)
             }
+            Session::Resuming { token: SessionToken { session, secret }, nonce, way } => {
+                (Request::ResumeSession { session: *session, secret: *secret, nonce: *nonce }, way)
+            }
+            Session::None | Session::Open { .. } => return Ok(()),
+        };
+        let due = match *way {
+            Way::Ready => true,
+            Way::Later(at) => at <= now,
+            Way::Sent => false,
+        };
+        if due {
+            push(&request)?;
+            *way = Way::Sent;
+            self.sent += 1;
+            self.signs.on_sent(now);
         }
         Ok(())
     }
 
     /// Gives numbers to waiting updates, as far as the floor allows.
     fn number_waiting(&mut self) {
-        let Session::Open { id, next } = self.session else { return };
+        let Session::Open { token, next } = self.session else { return };
+        let id = token.session;
         let last = self.floor(id, next) + CALLS_AHEAD_MAX;
         let mut number = next;
         while number <= last
@@ -267,14 +322,14 @@ impl Updates {
             }
             let call = CallId { session: id, sequence: number };
             number += 1;
-            if let Request::Call { call: field, .. } = &mut update.request {
+            if let Request::Call { call: field, .. } | Request::Atomically { call: field, .. } = &mut update.request {
                 *field = call;
             }
             (update.way, update.attempts) = (Way::Ready, 0);
             self.calls.insert(call, update);
             self.ready.push_back(call);
         }
-        self.session = Session::Open { id, next: number };
+        self.session = Session::Open { token, next: number };
     }
 
     /// All numbers of the session up to this one are answered, given up or parked.
@@ -285,13 +340,12 @@ impl Updates {
 
     fn send_call(
         &mut self,
-        now: Instant,
         call: CallId,
         push: &mut impl FnMut(&Request) -> Result<(), SendError>,
     ) -> Result<(), SendError> {
         // A session that is gone has no floor to move, and its calls no future but an answer that says so.
         let now_open = match self.session {
-            Session::Open { id, next } if id == call.session => Some(self.floor(id, next)),
+            Session::Open { token, next } if token.session == call.session => Some(self.floor(call.session, next)),
             _ => None,
         };
         let update = self.calls.get_mut(&call).or_else(|| self.parked.get_mut(&call));
@@ -299,7 +353,9 @@ impl Updates {
         if update.way == Way::Sent {
             return Ok(());
         }
-        if let (Request::Call { floor, received, .. }, Some(now_open)) = (&mut update.request, now_open) {
+        if let (Request::Call { floor, received, .. } | Request::Atomically { floor, received, .. }, Some(now_open)) =
+            (&mut update.request, now_open)
+        {
             *floor = now_open;
             if received.is_none() && self.received.front().is_some_and(|sequence| *sequence <= now_open) {
                 *received = self.received.pop_front();
@@ -320,7 +376,6 @@ impl Updates {
         }
         (update.way, update.attempts) = (Way::Sent, update.attempts + 1);
         self.sent += 1;
-        self.kept = now;
         Ok(())
     }
 
@@ -330,32 +385,52 @@ impl Updates {
         nonce: u128,
         result: Result<SessionId, CallError>,
     ) -> Hint {
-        let Session::Opening { nonce: asked, way } = &mut self.session else { return Hint::Fine };
-        if *asked != nonce || *way != Way::Sent {
-            return Hint::Fine;
+        match self.session {
+            Session::Opening { nonce: asked, way: Way::Sent } if asked == nonce => {}
+            _ => return Hint::Fine,
         }
+        self.on_begun(now, result.map(|session| (SessionToken { session, secret: nonce }, 1)))
+    }
+
+    /// `result` is the number of the next call.
+    pub(crate) fn on_session_resumed(&mut self, now: Instant, nonce: u128, result: Result<u64, CallError>) -> Hint {
+        match self.session {
+            Session::Resuming { token, nonce: asked, way: Way::Sent } if asked == nonce => {
+                self.on_begun(now, result.map(|next| (token, next)))
+            }
+            _ => Hint::Fine,
+        }
+    }
+
+    /// What came of opening a session or going on with one.
+    fn on_begun(&mut self, now: Instant, result: Result<(SessionToken, u64), CallError>) -> Hint {
         self.sent -= 1;
         let error = match result {
-            Ok(id) => {
-                tracing::debug!(session = %id, "session opened");
-                self.session = Session::Open { id, next: 1 };
+            Ok((token, next)) => {
+                tracing::debug!(session = %token.session, next, "session open");
+                self.session = Session::Open { token, next };
                 self.received.clear();
-                self.kept = now;
+                self.signs.on_kept();
+                self.wanted.drain(..).for_each(|caller| caller.answer(Ok(token)));
                 return Hint::Fine;
             }
             Err(error) => error,
+        };
+        let backoff = self.backoff();
+        let (Session::Opening { way, .. } | Session::Resuming { way, .. }) = &mut self.session else {
+            return Hint::Fine;
         };
         match Hint::of(&error) {
             Some(hint) => {
                 *way = Way::Ready;
                 if !matches!(hint, Hint::NotLeader(_)) {
-                    let later = Way::Later(now + self.backoff());
-                    self.session = Session::Opening { nonce, way: later };
+                    *way = Way::Later(now + backoff);
                 }
                 hint
             }
             None => {
                 self.session = Session::None;
+                self.wanted.drain(..).for_each(|caller| caller.answer(Err(ClientError::Call(error.clone()))));
                 for update in std::mem::take(&mut self.waiting) {
                     update.caller.answer(Err(ClientError::Call(error.clone())));
                 }
@@ -369,6 +444,14 @@ impl Updates {
         if self.session() == Some(session) {
             tracing::debug!(%session, "the session is gone, the next update opens another");
             self.session = Session::None;
+            self.signs.on_lost();
+        }
+    }
+
+    /// The cluster has heard of the session.
+    pub(crate) fn on_session_kept(&mut self, session: SessionId) {
+        if self.session() == Some(session) {
+            self.signs.on_kept();
         }
     }
 
@@ -446,10 +529,13 @@ impl Updates {
             self.misdirected.extend(Invocation::again(update.kind, update.request, name, update.caller));
             return;
         }
-        let CallError::SessionGone { session } = &error else {
-            return update.caller.answer(Err(ClientError::Call(error)));
+        let session = match &error {
+            CallError::SessionGone { session } => *session,
+            // Its numbers are used up, since another client goes on with the session: all that is sent from here is refused.
+            CallError::Acknowledged { .. } => call.session,
+            _ => return update.caller.answer(Err(ClientError::Call(error))),
         };
-        self.on_session_gone(*session);
+        self.on_session_gone(session);
         if was_parked || update.cancelled {
             return update.caller.answer(Err(ClientError::Call(error)));
         }
@@ -470,11 +556,17 @@ impl Updates {
             let error = error(update.caller.after, None);
             update.caller.answer(Err(error));
         }
+        for caller in self.wanted.extract_if(.., |caller| now >= caller.deadline) {
+            let error = error(caller.after, None);
+            caller.answer(Err(error));
+        }
         let late = |_: &CallId, update: &mut Update| now >= update.caller.deadline;
         let calls = self.calls.extract_if(.., late).chain(self.parked.extract_if(.., late));
         for (call, update) in calls {
             self.sent -= usize::from(update.way == Way::Sent);
-            if let Request::Call { received: Some(sequence), .. } = update.request {
+            if let Request::Call { received: Some(sequence), .. }
+            | Request::Atomically { received: Some(sequence), .. } = update.request
+            {
                 self.received.push_back(sequence);
             }
             let sent = (update.attempts > 0).then_some(call);
@@ -491,6 +583,7 @@ impl Updates {
             .chain(self.calls.values())
             .chain(self.parked.values())
             .map(|update| update.caller.deadline)
+            .chain(self.wanted.iter().map(|caller| caller.deadline))
             .min()
     }
 }

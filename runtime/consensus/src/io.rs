@@ -13,7 +13,7 @@ use concoord_wire::objects::{ObjectAction, ObjectError, Operated};
 use concoord_wire::peer::Message;
 use concoord_wire::record::Record;
 use concoord_wire::version::ClusterVersion;
-use concoord_wire::{Ballot, CallId, NodeId, ObjectId, SessionId, Slot, Timestamp};
+use concoord_wire::{Ballot, CallId, NodeId, ObjectId, Position, SessionId, Slot, Timestamp};
 
 /// What the driver's clocks show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -200,7 +200,7 @@ pub enum Effect {
     },
     /// Hand a query to the application, behind everything handed to it before; it answers the client by itself.
     Query(Query),
-    /// Hand a question to the application, in the same way.
+    /// Hand a question to the application, in the same way; not all have an answer, or one at once.
     Ask(Question),
     /// Have the application's state, as it is behind everything handed to it before, made a snapshot and kept safely:
     /// then [`Input::SnapshotSaved`], or [`Input::SnapshotFailed`].
@@ -375,6 +375,25 @@ pub enum Ask {
         /// The object's name; `None` for all of them.
         name: Option<String>,
     },
+    /// What an object emits: see [`Request::Watch`].
+    Watch {
+        /// The object.
+        object: ObjectId,
+        /// Only of this topic.
+        topic: Option<String>,
+        /// After this revision; `None` asks how far the application is.
+        after: Option<Position>,
+    },
+    /// Nobody waits any more for what was asked by [`Ask::Watch`] under this number, or all numbers of the client.
+    Unwatch {
+        /// The number.
+        request: Option<u64>,
+    },
+    /// Which sessions are open.
+    Sessions {
+        /// Those behind this one.
+        after: Option<SessionId>,
+    },
     /// What an upgrade would come to.
     Try {
         /// The object.
@@ -397,6 +416,8 @@ pub struct Applied {
     pub replies: Vec<Completed>,
     /// What became of objects, for the driver's log.
     pub notices: Vec<Notice>,
+    /// What watchers here are told.
+    pub watched: Vec<(ClientToken, Response)>,
     /// What replicas compare, of the slots that are checked.
     pub check: Option<Check>,
     /// The decided version after the slot.
@@ -450,6 +471,18 @@ pub enum Completed {
         nonce: u128,
         /// The session, or why there is none.
         result: Result<SessionId, CallError>,
+    },
+    /// A session was resumed.
+    Resumed {
+        /// As asked.
+        nonce: u128,
+        /// The number of its next call, or why it was not.
+        result: Result<u64, CallError>,
+    },
+    /// A session that a client wanted to keep is there.
+    Kept {
+        /// The session.
+        session: SessionId,
     },
     /// A session that a client wanted to keep is gone.
     Gone {

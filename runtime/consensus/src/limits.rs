@@ -15,6 +15,16 @@ pub const SESSIONS_SWEPT_MAX: usize = 4096;
 pub const PARKED_MAX: usize = 100_000;
 /// Calls of one session that are parked, or were and whose replies its client did not say to have.
 pub const WAITED_OF_SESSION_MAX: usize = 4096;
+/// Events of one object that are kept for watchers who come later or again: the newest.
+pub const EVENTS_OF_OBJECT_MAX: usize = 4096;
+/// Bytes of topics and payloads of these.
+pub const EVENT_BYTES_OF_OBJECT_MAX: usize = 4 << 20;
+/// Events of all objects that are kept: beyond, whichever object has the most bytes loses its oldest.
+pub const EVENTS_KEPT_MAX: usize = 65_536;
+/// Bytes of topics and payloads of these.
+pub const EVENT_BYTES_KEPT_MAX: usize = 64 << 20;
+/// Watchers that wait at one replica.
+pub const WATCHERS_MAX: usize = 65_536;
 /// Timers of one object.
 pub const TIMERS_OF_OBJECT_MAX: usize = 4096;
 /// Microseconds of decided time after which a timer fires at the earliest.

@@ -10,6 +10,17 @@ use concoord_wire::abi::{Invocation, LimitReached, ObjectLimits, Outcome};
 /// the input's changes are kept, so that a refused input changes nothing.
 pub type Accept<'a> = &'a dyn Fn(&Outcome) -> Result<(), String>;
 
+/// One of several inputs.
+#[derive(Clone, Debug)]
+pub struct Input<'a> {
+    /// Whose it is.
+    pub object: ObjectId,
+    /// The input.
+    pub invocation: Invocation<'a>,
+    /// What it is run with.
+    pub arguments: &'a [u8],
+}
+
 /// Whether a module with this encoded interface takes another one's place.
 pub type Switches<'a> = &'a mut dyn FnMut(&[u8]) -> bool;
 
@@ -32,6 +43,30 @@ pub trait Objects {
     /// # Errors
     /// [`Fault`]; the object is then as before. [`Fault::Misbehaved`] with the reason when `accept` refuses.
     fn invoke(
+        &mut self,
+        object: ObjectId,
+        invocation: &Invocation<'_>,
+        arguments: &[u8],
+        accept: Accept<'_>,
+    ) -> Result<Outcome, Fault>;
+
+    /// Runs several inputs, perhaps of several objects, and keeps what they changed if `accept` refuses the outcome of
+    /// none; it is told which input the outcome is of.
+    ///
+    /// # Errors
+    /// [`Fault`] and of which input: then all objects are as before. As [`Objects::invoke`].
+    fn invoke_all(
+        &mut self,
+        inputs: &[Input<'_>],
+        accept: &dyn Fn(usize, &Outcome) -> Result<(), String>,
+    ) -> Result<Vec<Outcome>, (usize, Fault)>;
+
+    /// Makes an object anew from the module that it has, within the limits that it has: constructors run, then this
+    /// first input, and unless that fails or `accept` refuses its outcome it takes the object's place.
+    ///
+    /// # Errors
+    /// As [`Objects::load`] and [`Objects::invoke`]; the object is then as before.
+    fn reinitialize(
         &mut self,
         object: ObjectId,
         invocation: &Invocation<'_>,

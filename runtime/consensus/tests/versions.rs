@@ -83,6 +83,7 @@ impl Cluster {
                         stamp,
                         replies: vec![],
                         notices: vec![],
+                        watched: Vec::new(),
                         check: None,
                         version,
                         due: None,

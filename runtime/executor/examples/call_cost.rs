@@ -45,7 +45,8 @@ fn invocation(trigger: Trigger<'_>) -> Invocation<'_> {
 
 fn large() -> Vec<u8> {
     let (name, version, doc) = ("Large".into(), "1".into(), String::new());
-    let description = codec::to_bytes(&Interface { name, version, doc, types: vec![], init: vec![], methods: vec![] });
+    let description =
+        codec::to_bytes(&Interface { name, version, doc, types: vec![], init: vec![], methods: vec![], event: None });
     let data: String = description.iter().map(|byte| format!("\\{byte:02x}")).collect();
     let text = include_str!("large.wat")
         .replace("DESCRIPTION_LENGTH", &description.len().to_string())

@@ -1,15 +1,15 @@
 //! The objects of this replica.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use concoord_consensus::objects::{Accept, Fault, Frozen, Objects, Switches};
+use concoord_consensus::objects::{Accept, Fault, Frozen, Input, Objects, Switches};
 use concoord_module::Limits;
-use concoord_wire::ObjectId;
 use concoord_wire::abi::{Invocation, ObjectLimits, Outcome};
 use concoord_wire::interface::Interface;
+use concoord_wire::{ObjectId, codec};
 use wasmtime::Engine;
 
 use crate::code::{Code, DescribeError};
@@ -95,6 +95,14 @@ impl Executor {
         }
     }
 
+    fn for_each(
+        &mut self,
+        objects: &BTreeSet<ObjectId>,
+        does: fn(&mut Instance) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        objects.iter().try_for_each(|id| does(&mut known(&mut self.objects, *id)?.instance))
+    }
+
     /// The object, and its next input encoded into `self.input`.
     fn prepare(&mut self, id: ObjectId, invocation: &Invocation<'_>) -> Result<(&mut Object, &[u8]), Fault> {
         let object = self.objects.get_mut(&id).ok_or_else(|| unknown(id))?;
@@ -146,6 +154,55 @@ impl Objects for Executor {
             }
         }
         outcome
+    }
+
+    fn invoke_all(
+        &mut self,
+        inputs: &[Input<'_>],
+        accept: &dyn Fn(usize, &Outcome) -> Result<(), String>,
+    ) -> Result<Vec<Outcome>, (usize, Fault)> {
+        let hurry = self.hurry;
+        let (mut touched, mut outcomes) = (BTreeSet::new(), Vec::with_capacity(inputs.len()));
+        for (index, Input { object: id, invocation, arguments }) in inputs.iter().enumerate() {
+            let mut run = || {
+                let (Object { instance, noted, .. }, input) = self.prepare(*id, invocation)?;
+                if touched.insert(*id) {
+                    noted.keep(instance)?;
+                }
+                let outcome = instance.run(input, arguments, hurry)?;
+                accept(index, &outcome).map_err(Fault::Misbehaved)?;
+                Ok(outcome)
+            };
+            match run() {
+                Ok(outcome) => outcomes.push(outcome),
+                Err(fault) => {
+                    self.for_each(&touched, Instance::undo).map_err(|fault| (index, fault))?;
+                    return Err((index, fault));
+                }
+            }
+        }
+        self.for_each(&touched, Instance::keep).map_err(|fault| (0, fault))?;
+        Ok(outcomes)
+    }
+
+    fn reinitialize(
+        &mut self,
+        object: ObjectId,
+        invocation: &Invocation<'_>,
+        arguments: &[u8],
+        accept: Accept<'_>,
+    ) -> Result<Outcome, Fault> {
+        let Object { code, instance, .. } = known(&mut self.objects, object)?;
+        let (code, limits) = (Arc::clone(code), instance.limits());
+        let mut instance = Instance::new(&code, limits)?;
+        instance.initialize().map_err(|fault| refused("its constructors", fault))?;
+        instance.keep()?;
+        let input = codec::to_bytes(invocation);
+        let outcome = instance.run(&input, arguments, u64::MAX)?;
+        accept(&outcome).map_err(Fault::Misbehaved)?;
+        instance.keep()?;
+        self.objects.insert(object, Object { code, instance, noted: Noted::default() });
+        Ok(outcome)
     }
 
     fn query(&mut self, object: ObjectId, invocation: &Invocation<'_>, arguments: &[u8]) -> Result<Outcome, Fault> {

@@ -115,6 +115,11 @@ impl Instance {
         Ok(instance)
     }
 
+    /// What it may take.
+    pub(crate) fn limits(&self) -> ObjectLimits {
+        self.limits
+    }
+
     /// Runs the constructors, if there are any, and keeps what they did.
     pub(crate) fn initialize(&mut self) -> Result<(), Fault> {
         if self.exports.get_func(&mut self.store, export::INITIALIZE).is_some() {

@@ -54,9 +54,20 @@ pub(crate) enum Job {
 #[derive(Debug)]
 pub(crate) enum Output {
     Applied(Applied),
-    Respond { client: ClientToken, response: Response },
-    Snapshot { checkpoint: Checkpoint, state: Snapshot },
-    Restored { slot: Slot, version: ClusterVersion },
+    /// A question may have no answer, or a later one.
+    Respond {
+        client: ClientToken,
+        response: Option<Response>,
+    },
+    Snapshot {
+        checkpoint: Checkpoint,
+        state: Snapshot,
+    },
+    Restored {
+        slot: Slot,
+        version: ClusterVersion,
+        watched: Vec<(ClientToken, Response)>,
+    },
 }
 
 type Outputs = Vec<Output>;
@@ -375,13 +386,13 @@ where
                 Err(fault) => return Err(fault.to_string()),
             },
             Job::Query(query) => match application.query(&query) {
-                Ok(response) => Output::Respond { client: query.client, response },
+                Ok(response) => Output::Respond { client: query.client, response: Some(response) },
                 Err(HostFault::Later) => return Ok(Carried::Later(Job::Query(query))),
                 Err(fault) => return Err(fault.to_string()),
             },
-            Job::Ask(Question { client, request, ask }) => {
-                let response = application.ask(request, &ask).map_err(|fault| fault.to_string())?;
-                Output::Respond { client, response }
+            Job::Ask(question) => {
+                let response = application.ask(&question).map_err(|fault| fault.to_string())?;
+                Output::Respond { client: question.client, response }
             }
             Job::Snapshot(checkpoint) => {
                 let began = Instant::now();
@@ -395,9 +406,11 @@ where
             }
             Job::Restore { slot, body } => {
                 let restored = Application::restore(application.cluster(), (self.objects)()?, &body);
-                self.application =
+                let restored =
                     restored.map_err(|error| format!("the snapshot of slot {slot} can't be taken over: {error}"))?;
-                Output::Restored { slot, version: self.application.version() }
+                let before = mem::replace(&mut self.application, restored);
+                let watched = self.application.take_watchers(before);
+                Output::Restored { slot, version: self.application.version(), watched }
             }
         }))
     }
@@ -473,6 +486,7 @@ mod tests {
                 stamp: Timestamp(0),
                 replies: Vec::new(),
                 notices: Vec::new(),
+                watched: Vec::new(),
                 check: None,
                 version: ClusterVersion::FIRST,
                 due: None,

@@ -97,7 +97,14 @@ fn request_bytes(request: &Request) -> usize {
             Request::Stage { data, .. } => data.len(),
             Request::Operate { action, .. } => action.size(),
             Request::Try { module, .. } => module.len(),
+            Request::Atomically { parts, .. } => {
+                parts.iter().map(|part| REQUEST_BYTES + part.method.len() + part.arguments.len()).sum()
+            }
+            Request::Watch { topic, .. } => topic.as_ref().map_or(0, String::len),
             Request::OpenSession { .. }
+            | Request::ResumeSession { .. }
+            | Request::Unwatch { .. }
+            | Request::Sessions { .. }
             | Request::KeepAlive { .. }
             | Request::CloseSession { .. }
             | Request::Cancel { .. }
@@ -114,7 +121,12 @@ fn not_serving(request: &Request) -> Result<Option<Response>, &'static str> {
     let error = || CallError::NotServing { why: WHY.into() };
     Ok(match *request {
         Request::OpenSession { nonce, .. } => Some(Response::SessionOpened { nonce, result: Err(error()) }),
-        Request::Call { call, .. } => Some(Response::Called { call, result: Err(error()), waited: false }),
+        Request::ResumeSession { nonce, .. } => Some(Response::SessionResumed { nonce, result: Err(error()) }),
+        Request::Call { call, .. } | Request::Atomically { call, .. } => {
+            Some(Response::Called { call, result: Err(error()), waited: false })
+        }
+        Request::Watch { request, .. } => Some(Response::Watched { request, result: Err(error()) }),
+        Request::Sessions { request, .. } => Some(Response::Sessions { request, result: Err(error()) }),
         Request::Query { request, .. } => Some(Response::Queried { request, result: Err(error()) }),
         Request::Describe { request, .. } => Some(Response::Described { request, result: Err(error()) }),
         Request::Objects { request, .. } => Some(Response::Objects { request, result: Err(error()) }),
@@ -128,7 +140,9 @@ fn not_serving(request: &Request) -> Result<Option<Response>, &'static str> {
         }
         Request::Backup { request, .. } => Some(Response::Backup { request, result: Err(error()) }),
         Request::Ping { request } => Some(Response::Pong { request }),
-        Request::KeepAlive { .. } | Request::CloseSession { .. } | Request::Cancel { .. } => None,
+        Request::KeepAlive { .. } | Request::CloseSession { .. } | Request::Cancel { .. } | Request::Unwatch { .. } => {
+            None
+        }
         Request::View { .. } => return Err(WHY),
     })
 }

@@ -40,7 +40,7 @@ use crate::store::{Held, Store};
 use crate::trials::{Trials, Tried};
 
 /// The driver itself, where it asks as clients do; theirs are numbered from 0.
-const OWN: ClientToken = ClientToken(u64::MAX);
+pub(crate) const OWN: ClientToken = ClientToken(u64::MAX);
 
 /// The world of one replica. Everything here runs on one task.
 pub(crate) struct Driver {
@@ -265,19 +265,26 @@ impl Driver {
             Output::Applied(mut applied) => {
                 self.counters.slots_applied.add(1);
                 self.progress.on_notices(mem::take(&mut applied.notices))?;
+                self.tell_watchers(mem::take(&mut applied.watched));
                 self.step(now, Input::Applied(applied));
             }
-            Output::Respond { client: OWN, response } => self.progress.on_answer(&response)?,
-            Output::Respond { client, response } => self.clients.respond(client, &response),
+            Output::Respond { response: None, .. } => {}
+            Output::Respond { client: OWN, response: Some(response) } => self.progress.on_answer(&response)?,
+            Output::Respond { client, response: Some(response) } => self.clients.respond(client, &response),
             Output::Snapshot { checkpoint, state } => {
                 self.store.saver().save(checkpoint, Box::new(|| state.encode()));
             }
-            Output::Restored { slot, version } => {
+            Output::Restored { slot, version, watched } => {
                 tracing::info!("the state of the snapshot of slot {slot} is in place");
+                self.tell_watchers(watched);
                 self.step(now, Input::Restored { slot, version });
             }
         }
         Ok(())
+    }
+
+    fn tell_watchers(&mut self, watched: Vec<(ClientToken, Response)>) {
+        watched.into_iter().for_each(|(client, response)| self.clients.respond(client, &response));
     }
 
     fn on_log_event(&mut self, now: Time, event: LogEvent) -> Result<(), NodeError> {

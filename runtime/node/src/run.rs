@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 
-use concoord_consensus::io::Ask;
+use concoord_consensus::io::{Ask, Question};
 use concoord_consensus::{Config, Policy, Replica};
 use concoord_transport::{Endpoint, Outbox};
 use concoord_wire::client::Response;
@@ -25,7 +25,7 @@ use crate::applying::Applying;
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::counters::Counters;
-use crate::driver::{Driver, Exit, Work};
+use crate::driver::{Driver, Exit, OWN, Work};
 use crate::error::NodeError;
 use crate::events::{self, Receivers};
 use crate::gate::{self, Gate};
@@ -157,10 +157,10 @@ async fn go_on(gate: &Gate, life: Life, options: &Options) -> Result<Started, No
     let members = others.map(|member| (member.id, member.address)).collect();
     let begins = base.genesis.voters().eq([gate.node]);
     // A first replica that ended before its object was decided still has to load it.
-    let first = Ask::Describe { name: None };
+    let first = Question { client: OWN, request: 0, ask: Ask::Describe { name: None } };
     let described =
-        furnished.application.ask(0, &first).map_err(|fault| NodeError::HostFault { why: fault.to_string() })?;
-    if begins && matches!(described, Response::Described { result: Err(_), .. }) {
+        furnished.application.ask(&first).map_err(|fault| NodeError::HostFault { why: fault.to_string() })?;
+    if begins && matches!(described, Some(Response::Described { result: Err(_), .. })) {
         try_out(options).await?;
     }
     Ok(Started { furnished, members, first: false, begins })

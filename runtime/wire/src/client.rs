@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::abi::{Answer, LimitReached, ObjectLimits};
 use crate::member::Roster;
 use crate::objects::{ObjectAction, ObjectError, ObjectList, Operated};
-use crate::{CallId, NodeId, ObjectId, SessionId, Slot, ViewId};
+use crate::{CallId, NodeId, ObjectId, Position, SessionId, Slot, Timestamp, ViewId};
 
 /// Client to replica.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +21,16 @@ pub enum Request {
         /// [`crate::limits::SESSION_TTL_MS_MIN`] to [`crate::limits::SESSION_TTL_MS_MAX`]; others are taken for the nearest.
         ttl_ms: u32,
     },
-    /// The client is still there. Leader only; no answer unless the session is gone.
+    /// Go on with a session that another client opened, or an earlier life of this one. Leader only.
+    ResumeSession {
+        /// The session.
+        session: SessionId,
+        /// The nonce that opened it: who has it may go on.
+        secret: u128,
+        /// Drawn at random by the client, the same for every retry.
+        nonce: u128,
+    },
+    /// The client is still there. Leader only.
     KeepAlive {
         /// The session.
         session: SessionId,
@@ -48,6 +57,17 @@ pub enum Request {
         /// Postcard of each argument in turn.
         arguments: Bytes,
     },
+    /// Execute several calls as one: all of them, in this order and with nothing in between, or none. Leader only.
+    Atomically {
+        /// The id of the whole, the same for every retry.
+        call: CallId,
+        /// As for a call.
+        floor: u64,
+        /// As for a call.
+        received: Option<u64>,
+        /// The calls, at most [`crate::limits::PARTS_MAX`].
+        parts: Vec<Part>,
+    },
     /// The client does not want to wait for this call any more. Leader only. The call is answered: with
     /// [`CallError::Cancelled`], or with what came first.
     Cancel {
@@ -65,6 +85,33 @@ pub enum Request {
         /// Postcard of each argument in turn.
         arguments: Bytes,
         /// How fresh the state must be.
+        consistency: Consistency,
+    },
+    /// What has an object emitted after a position? Answered when there is something. A request with the number of one that
+    /// waits takes its place and is answered at once, if only with how far the replica is. Any replica.
+    Watch {
+        /// The client's own number, given back with the answer.
+        request: u64,
+        /// The object.
+        object: ObjectId,
+        /// Only events of this topic; `None` for all.
+        topic: Option<String>,
+        /// After this revision. `None` asks for the present position, which covers everything acknowledged before, and gives
+        /// no events.
+        after: Option<Position>,
+    },
+    /// Nothing more is wanted of a [`Request::Watch`] of this number; no answer.
+    Unwatch {
+        /// The number.
+        request: u64,
+    },
+    /// Which sessions are open? Any replica.
+    Sessions {
+        /// The client's own number, given back with the answer.
+        request: u64,
+        /// Those behind this one; `None` for the first.
+        after: Option<SessionId>,
+        /// How fresh the answer must be.
         consistency: Consistency,
     },
     /// Which object has this name, and what can it do? Any replica.
@@ -174,12 +221,25 @@ pub enum Response {
         /// The session.
         result: Result<SessionId, CallError>,
     },
-    /// To [`Request::KeepAlive`], only when the session is gone.
+    /// To [`Request::ResumeSession`].
+    SessionResumed {
+        /// As asked.
+        nonce: u128,
+        /// The number that its next call is to have. What was called before and is not answered is forgotten.
+        result: Result<u64, CallError>,
+    },
+    /// To [`Request::KeepAlive`], when the session is there.
+    SessionKept {
+        /// The session.
+        session: SessionId,
+    },
+    /// To [`Request::KeepAlive`], when the session is gone.
     SessionGone {
         /// The session.
         session: SessionId,
     },
-    /// To [`Request::Call`].
+    /// To [`Request::Call`], and to [`Request::Atomically`]: then what was returned is the postcard of what each call returned,
+    /// a sequence of sequences of bytes.
     Called {
         /// As asked.
         call: CallId,
@@ -199,6 +259,20 @@ pub enum Response {
         request: u64,
         /// What it came to.
         result: Result<Answer, CallError>,
+    },
+    /// To [`Request::Watch`].
+    Watched {
+        /// As asked.
+        request: u64,
+        /// What was emitted, or why that can't be told.
+        result: Result<Events, CallError>,
+    },
+    /// To [`Request::Sessions`].
+    Sessions {
+        /// As asked.
+        request: u64,
+        /// The sessions.
+        result: Result<SessionList, CallError>,
     },
     /// To [`Request::Describe`].
     Described {
@@ -254,6 +328,76 @@ pub enum Response {
         /// As asked.
         request: u64,
     },
+}
+
+/// One of several calls that are executed as one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The object.
+    pub object: ObjectId,
+    /// Its method: an update, or a query.
+    pub method: String,
+    /// Postcard of each argument in turn.
+    pub arguments: Bytes,
+}
+
+/// A [`Part`] that borrows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct PartRef<'a> {
+    /// The object.
+    pub object: ObjectId,
+    /// Its method.
+    pub method: &'a str,
+    /// Postcard of each argument in turn.
+    pub arguments: &'a [u8],
+}
+
+/// What an object emitted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// In the order in which it did.
+    pub events: Vec<EmittedEvent>,
+    /// Up to this position there is nothing but these: the next request goes on after it.
+    pub upto: Position,
+}
+
+/// An event as watchers see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmittedEvent {
+    /// Its position: larger than that of every event before it, whichever object emitted that.
+    pub revision: Position,
+    /// What it is about.
+    pub topic: String,
+    /// Postcard of what the object's interface names as the type of its events.
+    pub payload: Bytes,
+}
+
+/// Open sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionList {
+    /// The decided time of this.
+    pub now: Timestamp,
+    /// By id, at most [`crate::limits::SESSIONS_LISTED_MAX`].
+    pub sessions: Vec<SessionState>,
+    /// Whether there are more behind these.
+    pub more: bool,
+}
+
+/// A session as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionState {
+    /// Its id.
+    pub session: SessionId,
+    /// After how long without a sign of its client it ends.
+    pub ttl_ms: u32,
+    /// When there was the last one, in decided time.
+    pub heard: Timestamp,
+    /// Calls that wait to be answered.
+    pub waiting: u64,
+    /// Replies that the client did not say to have.
+    pub kept: u64,
+    /// How many objects it called.
+    pub objects: u64,
 }
 
 /// A piece of a snapshot as a backup reads it.
@@ -440,6 +584,24 @@ pub enum CallError {
         /// How long that was.
         wait_us: u64,
     },
+    /// One of several calls that were to be executed as one failed, so none was.
+    #[error("call {number} of them, {object}.{method}, {why}; none was executed", number = .part + 1)]
+    Aborted {
+        /// Which, from 0.
+        part: u32,
+        /// Its object's name.
+        object: String,
+        /// Its method.
+        method: String,
+        /// What it came to.
+        why: Abort,
+    },
+    /// Events that were asked for are kept no longer.
+    #[error("events up to there are kept no longer: the oldest that is kept has revision {oldest}")]
+    Compacted {
+        /// The revision of the oldest that is kept; of the next one, if none is.
+        oldest: Position,
+    },
     /// The call was parked, and ended because its client wanted that, or its object is gone.
     #[error("the call was ended before {object} answered")]
     Cancelled {
@@ -454,6 +616,17 @@ impl CallError {
     pub fn is_retryable(&self) -> bool {
         matches!(self, CallError::NotLeader { .. } | CallError::Busy { .. } | CallError::NotServing { .. })
     }
+}
+
+/// Why one of several calls that were to be executed as one put an end to all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Abort {
+    /// Its method returned an error of its own: postcard of that.
+    #[error("returned an error")]
+    Failed(#[serde(with = "serde_bytes")] Vec<u8>),
+    /// It did not come to an end: one line.
+    #[error("failed: {0}")]
+    Error(String),
 }
 
 /// "none", or the names separated by commas.

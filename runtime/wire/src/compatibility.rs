@@ -16,11 +16,14 @@ use crate::signature;
 /// Something that callers of the old version would stumble over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// The method.
+    /// The method; `events` for what is different about events.
     pub method: String,
     /// What is different about it.
     pub what: Difference,
 }
+
+/// What stands for a method's name where events are different.
+const EVENTS: &str = "events";
 
 /// What is different about a method. Types are written as their author would, cut at [`CHANGE_TEXT_BYTES_MAX`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +58,8 @@ pub enum Difference {
     Result(Types),
     /// Its error has another type, or there is one where there was none, or the other way round.
     Error(Types),
+    /// What its events carry has another type, or it does not emit any more.
+    Event(Types),
 }
 
 /// Two types that differ, as far inside as all around them is the same.
@@ -82,6 +87,7 @@ impl fmt::Display for Change {
             Difference::ArgumentType { name, types } => write!(f, "{method}: argument '{name}'{types}"),
             Difference::Result(types) => write!(f, "{method}: result{types}"),
             Difference::Error(types) => write!(f, "{method}: error{types}"),
+            Difference::Event(types) => write!(f, "{method}{types}"),
         }
     }
 }
@@ -131,6 +137,7 @@ pub fn breaking_changes(old: &Interface, new: &Interface) -> Breaks {
             None => breaks.add(&method.name, || Difference::Removed),
         }
     }
+    comparison.events(&mut breaks);
     breaks
 }
 
@@ -182,6 +189,19 @@ impl<'a> Comparison<'a> {
             (Some(old), None) => breaks.add(name, || Difference::Error(whole(text(self.old, old), none()))),
             (None, Some(new)) => breaks.add(name, || Difference::Error(whole(none(), text(self.new, new)))),
             (Some(_), Some(_)) | (None, None) => {}
+        }
+    }
+
+    /// Watchers read events by the old type. An object that emits since breaks nobody.
+    fn events(&self, breaks: &mut Breaks) {
+        match (self.old.event, self.new.event) {
+            (Some(old), Some(new)) if !self.are_alike(old, new) => {
+                breaks.add(EVENTS, || Difference::Event(self.types(old, new)));
+            }
+            (Some(old), None) => breaks.add(EVENTS, || {
+                Difference::Event(Types { at: String::new(), old: text(self.old, old), new: "none".into() })
+            }),
+            _ => {}
         }
     }
 
@@ -359,6 +379,7 @@ mod tests {
                 Type::Struct { name: "Job".into(), fields: vec![argument("runs", 1), argument("state", 2)] },
                 Type::Seq(TypeIndex(3)),
             ],
+            event: None,
             init: vec![],
             methods: vec![
                 method("add", MethodKind::Update, vec![argument("name", 0), argument("job", 3)], 1, Some(0)),

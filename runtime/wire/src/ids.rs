@@ -148,6 +148,23 @@ impl fmt::Display for SessionId {
     }
 }
 
+/// A text is no [`SessionId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a session: one looks like 17-0")]
+pub struct SessionIdError;
+
+impl FromStr for SessionId {
+    type Err = SessionIdError;
+
+    fn from_str(text: &str) -> Result<SessionId, SessionIdError> {
+        let (slot, index) = text.split_once('-').ok_or(SessionIdError)?;
+        match (slot.parse(), index.parse()) {
+            (Ok(slot), Ok(index)) => Ok(SessionId { slot: Slot(slot), index }),
+            _ => Err(SessionIdError),
+        }
+    }
+}
+
 /// One call of one session. A retry carries the same id, so the call is executed once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CallId {

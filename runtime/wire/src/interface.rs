@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::codec;
 use crate::limits::{INTERFACE_BYTES_MAX, INTERFACE_METHODS_MAX, INTERFACE_TYPES_MAX, NAME_BYTES_MAX, TYPE_DEPTH_MAX};
 
+/// Called like a method, this starts an object anew: it takes the arguments of the constructor and returns nothing. The name
+/// is the predecessor's.
+pub const REINITIALIZE: &str = "__concoordinit__";
+
 /// Index into [`Interface::types`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TypeIndex(pub u32);
@@ -28,6 +32,8 @@ pub struct Interface {
     pub init: Vec<Argument>,
     /// Methods in the author's order.
     pub methods: Vec<Method>,
+    /// Of the payload of its events; `None` for an object that emits none.
+    pub event: Option<TypeIndex>,
 }
 
 /// One method.
@@ -190,6 +196,9 @@ pub enum InterfaceError {
     /// Two methods share a name, or a name is empty.
     #[error("interface with a method name that is empty or used twice: '{0}'")]
     Name(String),
+    /// A method has the name of something else.
+    #[error("interface with a method '{REINITIALIZE}': that is how callers start any object anew")]
+    Reserved,
 }
 
 impl Interface {
@@ -234,6 +243,9 @@ impl Interface {
         let mut names = std::collections::BTreeSet::new();
         for method in &self.methods {
             within("bytes in a method name", method.name.len(), NAME_BYTES_MAX)?;
+            if method.name == REINITIALIZE {
+                return Err(InterfaceError::Reserved);
+            }
             if method.name.is_empty() || !names.insert(&method.name) {
                 return Err(InterfaceError::Name(method.name.clone()));
             }
@@ -241,7 +253,7 @@ impl Interface {
         let of_methods = self.methods.iter().flat_map(|method| {
             method.arguments.iter().map(|argument| argument.ty).chain([method.result]).chain(method.error)
         });
-        for used in of_methods.chain(self.init.iter().map(|argument| argument.ty)) {
+        for used in of_methods.chain(self.init.iter().map(|argument| argument.ty)).chain(self.event) {
             if used.0 as usize >= self.types.len() {
                 return Err(reference(self.types.len(), used));
             }
@@ -391,6 +403,7 @@ mod tests {
             version: "1.0.0".into(),
             doc: String::new(),
             types: types.finish(),
+            event: None,
             init: vec![],
             methods: vec![Method {
                 name: "add".into(),

@@ -111,10 +111,13 @@ impl JsonError {
 /// # Errors
 /// [`JsonError`] that names the argument.
 pub fn encode_arguments(interface: &Interface, arguments: &[Argument], values: &[Value]) -> Result<Vec<u8>, JsonError> {
-    if arguments.len() != values.len() {
+    let left_out = arguments.get(values.len()..).unwrap_or_default();
+    let is_optional = |argument: &Argument| matches!(interface.ty(argument.ty), Type::Option(_));
+    if arguments.len() < values.len() || !left_out.iter().all(is_optional) {
         return Err(JsonError::Count { takes: arguments.len(), given: values.len() });
     }
     let mut encoder = Encoder::new(interface);
+    let values = values.iter().chain(left_out.iter().map(|_| &Value::Null));
     for (index, (argument, value)) in arguments.iter().zip(values).enumerate() {
         encoder.value(argument.ty, value).map_err(|error| error.within(place(index, argument)))?;
     }

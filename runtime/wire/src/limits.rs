@@ -24,6 +24,16 @@ pub const OUTCOME_BYTES_MAX: usize = 3 << 20;
 pub const ANSWERED_MAX: usize = 4096;
 /// Events that one input may emit.
 pub const EVENTS_MAX: usize = 1024;
+/// Bytes of an event's topic.
+pub const TOPIC_BYTES_MAX: usize = 256;
+/// Events in one answer to a watcher.
+pub const EVENTS_TOLD_MAX: usize = 1024;
+/// Bytes of events in one answer to a watcher, unless a single one is larger.
+pub const EVENT_BYTES_TOLD_MAX: usize = 1 << 20;
+/// Calls that may be executed as one.
+pub const PARTS_MAX: usize = 64;
+/// Sessions in one answer to an operator.
+pub const SESSIONS_LISTED_MAX: usize = 10_000;
 /// Timers that one input may set.
 pub const TIMERS_MAX: usize = 1024;
 /// Lines that one input may write to the replica's log.

@@ -62,7 +62,7 @@ pub fn ty(interface: &Interface, index: TypeIndex) -> String {
     text.shown
 }
 
-/// The structs and enums that the methods use, as their author would define them, in the order of first use.
+/// The structs and enums that methods and events use, as their author would define them, in the order of first use.
 #[must_use]
 pub fn definitions(interface: &Interface) -> Vec<String> {
     let mut used = Vec::new();
@@ -71,6 +71,9 @@ pub fn definitions(interface: &Interface) -> Vec<String> {
         for index in method.arguments.iter().map(|argument| argument.ty).chain([method.result]).chain(method.error) {
             collect(interface, index, &mut seen, &mut used);
         }
+    }
+    if let Some(index) = interface.event {
+        collect(interface, index, &mut seen, &mut used);
     }
     used.into_iter().filter_map(|index| definition(interface, index)).collect()
 }
@@ -254,6 +257,7 @@ mod tests {
                 Type::Unit,
                 Type::Tuple(vec![TypeIndex(1); 4]),
             ],
+            event: None,
             init: Vec::new(),
             methods: vec![
                 Method {

@@ -153,6 +153,28 @@ pub enum Command {
         /// The call.
         call: CallId,
     },
+    /// A client goes on with the session of another one, or of an earlier life of its own. A repeated nonce finds what the
+    /// first came to, as long as nobody else has come between.
+    ResumeSession {
+        /// The session.
+        session: SessionId,
+        /// The nonce that opened it.
+        secret: u128,
+        /// Drawn at random by the client.
+        nonce: u128,
+    },
+    /// Several calls as one: all of them are executed, or none.
+    Atomically {
+        /// The id of the whole, the same for every retry.
+        call: CallId,
+        /// As for a call.
+        floor: u64,
+        /// As for a call.
+        received: Option<u64>,
+        /// The calls, as the postcard of a sequence of [`Part`](crate::client::Part)s: kept encoded, because only applying
+        /// looks inside.
+        parts: Bytes,
+    },
 }
 
 /// A [`Batch`] whose names, arguments and modules stay in the bytes it was decoded from: what applying reads.
@@ -217,6 +239,26 @@ pub enum CommandRef<'a> {
         /// The call.
         call: CallId,
     },
+    /// As [`Command::ResumeSession`].
+    ResumeSession {
+        /// The session.
+        session: SessionId,
+        /// The nonce that opened it.
+        secret: u128,
+        /// Drawn at random by the client.
+        nonce: u128,
+    },
+    /// As [`Command::Atomically`].
+    Atomically {
+        /// The id of the whole.
+        call: CallId,
+        /// As for a call.
+        floor: u64,
+        /// As for a call.
+        received: Option<u64>,
+        /// The calls, encoded.
+        parts: &'a [u8],
+    },
 }
 
 #[cfg(test)]
@@ -229,6 +271,10 @@ mod tests {
         match *command {
             CommandRef::OpenSession { nonce, ttl_ms } => Command::OpenSession { nonce, ttl_ms },
             CommandRef::Cancel { call } => Command::Cancel { call },
+            CommandRef::ResumeSession { session, secret, nonce } => Command::ResumeSession { session, secret, nonce },
+            CommandRef::Atomically { call, floor, received, parts } => {
+                Command::Atomically { call, floor, received, parts: Bytes::copy_from_slice(parts) }
+            }
             CommandRef::KeepAlive { session } => Command::KeepAlive { session },
             CommandRef::CloseSession { session } => Command::CloseSession { session },
             CommandRef::Version(version) => Command::Version(version),

@@ -143,8 +143,8 @@ pub enum Asked {
 impl Asked {
     fn by(request: &Request) -> Option<Asked> {
         match request {
-            Request::OpenSession { nonce, .. } => Some(Asked::Session(*nonce)),
-            Request::Call { call, .. } => Some(Asked::Call(*call)),
+            Request::OpenSession { nonce, .. } | Request::ResumeSession { nonce, .. } => Some(Asked::Session(*nonce)),
+            Request::Call { call, .. } | Request::Atomically { call, .. } => Some(Asked::Call(*call)),
             Request::Query { request, .. }
             | Request::Describe { request, .. }
             | Request::Administer { request, .. }
@@ -152,16 +152,21 @@ impl Asked {
             | Request::Operate { request, .. }
             | Request::Try { request, .. }
             | Request::Objects { request, .. }
+            | Request::Sessions { request, .. }
             | Request::Backup { request, .. }
             | Request::View { request }
             | Request::Ping { request } => Some(Asked::Request(*request)),
+            // What is watched may never be emitted.
+            Request::Watch { .. } | Request::Unwatch { .. } => None,
             Request::KeepAlive { .. } | Request::CloseSession { .. } | Request::Cancel { .. } => None,
         }
     }
 
     fn answered_by(response: &Response) -> Option<Asked> {
         match response {
-            Response::SessionOpened { nonce, .. } => Some(Asked::Session(*nonce)),
+            Response::SessionOpened { nonce, .. } | Response::SessionResumed { nonce, .. } => {
+                Some(Asked::Session(*nonce))
+            }
             Response::Called { call, .. } => Some(Asked::Call(*call)),
             Response::Queried { request, .. }
             | Response::Described { request, .. }
@@ -169,11 +174,13 @@ impl Asked {
             | Response::Staged { request, .. }
             | Response::Operated { request, .. }
             | Response::Objects { request, .. }
+            | Response::Sessions { request, .. }
             | Response::Backup { request, .. }
             | Response::View { request, .. }
             | Response::Pong { request } => Some(Asked::Request(*request)),
             // Its answer is still to come.
-            Response::SessionGone { .. } | Response::Parked { .. } => None,
+            Response::Parked { .. } => None,
+            Response::Watched { .. } | Response::SessionKept { .. } | Response::SessionGone { .. } => None,
         }
     }
 }

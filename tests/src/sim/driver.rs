@@ -1,10 +1,11 @@
 //! What a node's driver does: inputs in, effects out, on the simulated disk and network.
 
 use concoord::wire::NodeId;
+use concoord::wire::client::Response;
 use concoord::wire::member::Services;
 use concoord::wire::peer::Message;
 use concoord::wire::value::{Removal, Value, ViewChange, ViewCommand};
-use concoord_consensus::io::{Effect, Input, LogPosition, Notice};
+use concoord_consensus::io::{ClientToken, Effect, Input, LogPosition, Notice};
 
 use super::coverage::Kind;
 use super::network::Place;
@@ -231,9 +232,11 @@ impl World {
                 return self.kill(id);
             }
         };
+        let has_objects = process.application.objects().iter().count() >= MODULES.len();
         match done {
-            Done::Applied(applied) => {
-                self.loaded |= process.application.objects().iter().count() >= MODULES.len();
+            Done::Applied(mut applied) => {
+                self.tell_watchers(id, std::mem::take(&mut applied.watched));
+                self.loaded |= has_objects;
                 for notice in &applied.notices {
                     if let Notice::Suspended { .. } = notice {
                         self.faults.coverage.count(Kind::Suspension);
@@ -243,16 +246,23 @@ impl World {
                 self.compare_state(id, applied.slot);
                 self.input(id, Input::Applied(applied));
             }
-            Done::Response(client, response) => self.respond(id, client, response),
+            Done::Response(client, response) => {
+                response.into_iter().for_each(|response| self.respond(id, client, response));
+            }
             // Native objects are never too hard to compile; what can't be loaded is found out when it is applied.
             Done::TriedOut(trial) => self.input(id, Input::TriedOut { trial, result: Ok(()) }),
             Done::Snapshot(checkpoint, body) => self.save_snapshot(id, &checkpoint, &body),
-            Done::Restored(slot) => {
+            Done::Restored(slot, watched) => {
+                self.tell_watchers(id, watched);
                 self.compare_state(id, slot);
                 let version = self.nodes[&id].process.as_ref().expect("it runs").application.version();
                 self.input(id, Input::Restored { slot, version });
             }
         }
+    }
+
+    fn tell_watchers(&mut self, id: NodeId, watched: Vec<(ClientToken, Response)>) {
+        watched.into_iter().for_each(|(client, response)| self.respond(id, client, response));
     }
 
     /// The first leader loads the objects, as the first replica's driver does.

@@ -144,13 +144,13 @@ pub enum Done {
     /// For the replica.
     Applied(Applied),
     /// For a client.
-    Response(ClientToken, Response),
+    Response(ClientToken, Option<Response>),
     /// A module was tried.
     TriedOut(u64),
     /// To be kept.
     Snapshot(Checkpoint, Vec<u8>),
-    /// The application goes on from this slot.
-    Restored(Slot),
+    /// The application goes on from this slot, and tells watchers.
+    Restored(Slot, Vec<(ClientToken, Response)>),
 }
 
 /// What a start is drawn with.
@@ -409,10 +409,11 @@ impl Process {
             Work::Query(query) => {
                 let client = query.client;
                 let answered = self.hurried(|application| application.query(&query));
-                Done::Response(client, answered.expect("every object runs here"))
+                Done::Response(client, Some(answered.expect("every object runs here")))
             }
-            Work::Ask(Question { client, request, ask }) => {
-                Done::Response(client, self.application.ask(request, &ask).expect("every object runs here"))
+            Work::Ask(question) => {
+                let answered = self.application.ask(&question);
+                Done::Response(question.client, answered.expect("every object runs here"))
             }
             Work::TryOut(trial) => Done::TriedOut(trial),
             Work::Snapshot(checkpoint) => {
@@ -421,11 +422,12 @@ impl Process {
             Work::Restore(slot, body) => {
                 let cluster = self.application.cluster();
                 let supports = self.supports;
-                match Application::restore_supporting(cluster, Natives::default(), supports, &body) {
+                let restored = match Application::restore_supporting(cluster, Natives::default(), supports, &body) {
                     Err(why @ RestoreError::ClusterVersion { .. }) => return Err(TooOld(why.to_string())),
-                    restored => self.application = restored.expect("a snapshot that was checked"),
-                }
-                Done::Restored(slot)
+                    restored => restored.expect("a snapshot that was checked"),
+                };
+                let before = std::mem::replace(&mut self.application, restored);
+                Done::Restored(slot, self.application.take_watchers(before))
             }
         })
     }

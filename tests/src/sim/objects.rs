@@ -13,7 +13,7 @@ use concoord::Object;
 use concoord::wire::abi::{Invocation, ObjectLimits, Outcome, Trigger};
 use concoord::wire::interface::{Interface, Method};
 use concoord::wire::{ObjectId, codec};
-use concoord_consensus::objects::{Accept, Fault, Frozen, Objects, Switches};
+use concoord_consensus::objects::{Accept, Fault, Frozen, Input, Objects, Switches};
 use concoord_object_counter::Counter;
 
 pub use fragile::Fragile;
@@ -73,6 +73,16 @@ impl Native {
             b"fragile" => (Native::Fragile(Fragile::default()), encoded(&Fragile::interface())),
             other => return Err(Fault::Refused(format!("no object is called {:?}", String::from_utf8_lossy(other)))),
         })
+    }
+
+    /// The same object as it starts.
+    fn fresh(&self) -> Native {
+        match self {
+            Native::Counter(_) => Native::Counter(Counter::default()),
+            Native::Register(_) => Native::Register(Register::default()),
+            Native::Lock(_) => Native::Lock(Lock::default()),
+            Native::Fragile(_) => Native::Fragile(Fragile::default()),
+        }
     }
 
     /// The whole state, encoded.
@@ -166,6 +176,43 @@ impl Objects for Natives {
             native.import(&before)?;
             return Err(Fault::Misbehaved(why));
         }
+        Ok(outcome)
+    }
+
+    fn invoke_all(
+        &mut self,
+        inputs: &[Input<'_>],
+        accept: &dyn Fn(usize, &Outcome) -> Result<(), String>,
+    ) -> Result<Vec<Outcome>, (usize, Fault)> {
+        let mut before: BTreeMap<ObjectId, Vec<u8>> = BTreeMap::new();
+        let mut outcomes = Vec::new();
+        for (index, Input { object, invocation, arguments }) in inputs.iter().enumerate() {
+            let state = self.object(*object).map_err(|fault| (index, fault))?.export();
+            before.entry(*object).or_insert(state);
+            match self.invoke(*object, invocation, arguments, &|outcome| accept(index, outcome)) {
+                Ok(outcome) => outcomes.push(outcome),
+                Err(fault) => {
+                    for (object, state) in before {
+                        self.object(object).and_then(|native| native.import(&state)).map_err(|fault| (index, fault))?;
+                    }
+                    return Err((index, fault));
+                }
+            }
+        }
+        Ok(outcomes)
+    }
+
+    fn reinitialize(
+        &mut self,
+        object: ObjectId,
+        _: &Invocation<'_>,
+        _: &[u8],
+        accept: Accept<'_>,
+    ) -> Result<Outcome, Fault> {
+        let native = self.object(object)?.fresh();
+        let outcome = Outcome::default();
+        accept(&outcome).map_err(Fault::Misbehaved)?;
+        self.objects.insert(object, native);
         Ok(outcome)
     }
 

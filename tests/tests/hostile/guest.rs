@@ -61,6 +61,7 @@ pub(crate) fn interface() -> Interface {
         version: "1.0.0".into(),
         doc: String::new(),
         types: vec![Type::I64],
+        event: None,
         init: Vec::new(),
         methods: vec![method("go", MethodKind::Update), method("look", MethodKind::Query)],
     }

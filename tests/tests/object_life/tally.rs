@@ -57,6 +57,7 @@ impl Tally {
             version: self.version.into(),
             doc: "Adds up.".into(),
             types: vec![Type::I64, Type::String],
+            event: None,
             init: vec![argument("start")],
             methods,
         }

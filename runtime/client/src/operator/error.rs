@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use concoord_wire::SessionId;
 use concoord_wire::client::{AdministerError, CallError};
 use concoord_wire::objects::ObjectError;
 
@@ -35,6 +36,12 @@ pub enum OperatorError {
     /// The cluster does not do this with an object.
     #[error(transparent)]
     Object(ObjectError),
+    /// The session is not open.
+    #[error("no session {session} is open")]
+    NoSession {
+        /// Which.
+        session: SessionId,
+    },
     /// The cluster gives no backup.
     #[error(transparent)]
     NoBackup(CallError),

@@ -46,9 +46,19 @@ impl Line {
         self.cluster
     }
 
+    /// Says something that has no answer.
+    pub(super) fn tell(&mut self, request: &Request) -> Result<(), LineError> {
+        self.outbox.push(request).map_err(|error| LineError::NotReached(error.to_string()))
+    }
+
     /// Asks, and waits for the answer as long as the replica gives signs of life.
     pub(super) async fn ask(&mut self, request: &Request, deadline: Instant) -> Result<Response, LineError> {
-        self.outbox.push(request).map_err(|error| LineError::NotReached(error.to_string()))?;
+        self.tell(request)?;
+        self.hear(deadline).await
+    }
+
+    /// Waits for an answer as long as the replica gives signs of life.
+    pub(super) async fn hear(&mut self, deadline: Instant) -> Result<Response, LineError> {
         let mut pinged = false;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -9,12 +9,14 @@
 //! | `line.rs`   | one connection, one answer at a time              |
 //! | `backup.rs` | the pieces of a backup                            |
 //! | `objects.rs` | what is done with objects, and how they are      |
+//! | `sessions.rs` | which sessions are open, and ending one          |
 //! | `error.rs`  | why something was not done                        |
 
 mod backup;
 mod error;
 mod line;
 mod objects;
+mod sessions;
 
 use std::net::SocketAddr;
 use std::time::Duration;

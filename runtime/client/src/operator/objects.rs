@@ -116,7 +116,7 @@ impl Asking {
     }
 }
 
-fn not_done<T>(error: ObjectError) -> Step<T> {
+pub(super) fn not_done<T>(error: ObjectError) -> Step<T> {
     let said = error.to_string();
     match error {
         ObjectError::Call(CallError::NotLeader { leader }) => Step::Elsewhere { leader, said },

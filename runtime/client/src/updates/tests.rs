@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rand::SeedableRng;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::*;
 
@@ -26,7 +26,8 @@ fn invocation(deadline: Instant) -> (Invocation, Answered) {
 
 /// Updates with an open session, and one answered call.
 fn opened(now: Instant) -> Updates {
-    let mut updates = Updates::new(StdRng::seed_from_u64(1), now, seconds(60));
+    let signs = Signs::new(seconds(60), Duration::ZERO, now, watch::channel(0).0);
+    let mut updates = Updates::new(StdRng::seed_from_u64(1), signs, None);
     let (update, mut answered) = invocation(now + seconds(100));
     updates.push(ObjectId(1), true, update);
     let [Request::OpenSession { nonce, .. }] = sent(&mut updates, now)[..] else { panic!("no session was asked for") };
@@ -49,7 +50,7 @@ fn sent(updates: &mut Updates, now: Instant) -> Vec<Request> {
 }
 
 #[test]
-fn an_idle_session_is_kept_alive_and_a_busy_one_is_not() {
+fn a_session_is_kept_alive_whether_it_is_busy_or_not() {
     let start = Instant::now();
     let mut updates = opened(start);
     assert_eq!(updates.wakes_at(), Some(start + seconds(20)));
@@ -57,9 +58,8 @@ fn an_idle_session_is_kept_alive_and_a_busy_one_is_not() {
     assert_eq!(sent(&mut updates, start + seconds(20)), [Request::KeepAlive { session: SESSION }]);
     let (update, _answered) = invocation(start + seconds(100));
     updates.push(ObjectId(1), true, update);
-    assert!(matches!(sent(&mut updates, start + seconds(30))[..], [Request::Call { .. }]));
-    assert_eq!(sent(&mut updates, start + seconds(49)), []);
-    assert_eq!(sent(&mut updates, start + seconds(50)).len(), 1);
+    assert!(matches!(sent(&mut updates, start + seconds(39))[..], [Request::Call { .. }]));
+    assert_eq!(sent(&mut updates, start + seconds(40)), [Request::KeepAlive { session: SESSION }]);
 }
 
 #[test]

@@ -149,11 +149,21 @@ impl Cluster {
             | Request::Operate { .. }
             | Request::Try { .. }
             | Request::Objects { .. }
+            | Request::Sessions { .. }
+            | Request::ResumeSession { .. }
+            | Request::Atomically { .. }
+            | Request::Watch { .. }
             | Request::Backup { .. } => return None,
-            Request::View { .. }
-            | Request::KeepAlive { .. }
-            | Request::CloseSession { .. }
-            | Request::Cancel { .. } => return None,
+            Request::KeepAlive { session } => {
+                let known = shared.sessions.values().any(|known| *known == session);
+                if !(leads && known) {
+                    return None;
+                }
+                Response::SessionKept { session }
+            }
+            Request::View { .. } | Request::Unwatch { .. } | Request::CloseSession { .. } | Request::Cancel { .. } => {
+                return None;
+            }
         })
     }
 }

@@ -7,8 +7,10 @@
 //! | file          | role                                                         |
 //! |---------------|--------------------------------------------------------------|
 //! | `mod.rs`      | the way of a batch, a query and a description                |
+//! | `calls.rs`    | calls, calls as one, and objects started anew                |
 //! | `sessions.rs` | exactly once: who called, what was replied, when silence ends |
 //! | `parked.rs`   | calls that wait for another input to answer them             |
+//! | `events.rs`   | what objects emitted, and who watches                        |
 //! | `timers.rs`   | when objects are to be woken                                 |
 //! | `waiting.rs`  | how waits end, and what time brings about                    |
 //! | `registry.rs` | which objects there are, and which loads failed              |
@@ -29,8 +31,10 @@
 //!
 //! **Invariants:** slots only rise; decided time and positions never fall; a call is executed at most once.
 
+mod calls;
 mod checks;
 mod digest;
+mod events;
 mod operating;
 mod operations;
 mod outcomes;
@@ -44,23 +48,26 @@ mod timers;
 mod version;
 mod waiting;
 
+use std::collections::BTreeSet;
+
 use concoord_wire::abi::{Invocation, Outcome, Reply, Trigger};
-use concoord_wire::client::{CallError, Response};
+use concoord_wire::client::{CallError, Events as Told, PartRef, Response, SessionList};
 use concoord_wire::codec::{self, FrameError};
-use concoord_wire::interface::MethodKind;
+use concoord_wire::limits::SESSIONS_LISTED_MAX;
 use concoord_wire::value::{BatchRef, CommandRef};
 use concoord_wire::version::{ClusterVersion, Versions};
-use concoord_wire::{CallId, ClusterId, ObjectId, Position, SessionId, Slot, Timestamp};
+use concoord_wire::{ClusterId, ObjectId, Position, SessionId, Slot, Timestamp};
 
+use self::calls::Called;
 use self::digest::{Digest, mix};
+use self::events::{Events, Watch, Watchers};
 use self::operations::Operations;
 use self::parked::Parked;
 use self::registry::Registry;
-use self::sessions::{Admission, CallResult, Sessions};
+use self::sessions::{CallResult, Sessions};
 use self::timers::Timers;
-use crate::io::{Applied, Ask, Completed, Notice, Query};
+use crate::io::{Applied, Ask, ClientToken, Completed, Notice, Query, Question};
 use crate::limits::DUE_PER_SLOT_MAX;
-use crate::mutated;
 use crate::objects::{Fault, Objects};
 
 pub use self::registry::module_hash;
@@ -76,6 +83,7 @@ pub struct Application<O> {
     sessions: Sessions,
     parked: Parked,
     timers: Timers,
+    events: Events,
     registry: Registry,
     operations: Operations,
     position: Position,
@@ -89,6 +97,8 @@ pub struct Application<O> {
     supports: Versions,
     /// Whether nothing may take long.
     hurried: bool,
+    /// Who waits for events at this replica.
+    watchers: Watchers,
     /// The batch that is executed in part, because something in it takes longer than it might.
     begun: Option<Begun>,
 }
@@ -113,6 +123,8 @@ struct Said {
     replies: bool,
     completed: Vec<Completed>,
     notices: Vec<Notice>,
+    /// Objects that emitted, or are gone.
+    emitted: BTreeSet<ObjectId>,
 }
 
 impl Said {
@@ -173,6 +185,7 @@ impl<O: Objects> Application<O> {
             sessions: Sessions::default(),
             parked: Parked::default(),
             timers: Timers::default(),
+            events: Events::default(),
             registry: Registry::default(),
             operations: Operations::default(),
             position: Position::default(),
@@ -182,6 +195,7 @@ impl<O: Objects> Application<O> {
             version: ClusterVersion::FIRST,
             supports: Versions::OF_BUILD,
             hurried: false,
+            watchers: Watchers::default(),
             begun: None,
         }
     }
@@ -220,15 +234,17 @@ impl<O: Objects> Application<O> {
         }
         let check = checks::is_due(self.applied, slot).then(|| self.check(slot));
         self.applied = slot;
-        let Said { completed, notices, .. } = begun.said;
+        let Said { completed, notices, emitted, .. } = begun.said;
+        let watched = self.tell_watchers(emitted);
         let (stamp, version, due) = (self.now, self.version, self.due());
-        Ok(Applied { slot, stamp, replies: completed, notices, check, version, due })
+        Ok(Applied { slot, stamp, replies: completed, notices, watched, check, version, due })
     }
 
     fn begin(&mut self, slot: Slot, batch: &BatchRef<'_>, replies: bool) -> Result<Begun, HostFault> {
         self.admit_version(slot, batch.commands.first())?;
         let room = if replies { batch.commands.len() } else { 0 };
-        let mut said = Said { replies, completed: Vec::with_capacity(room), notices: Vec::new() };
+        let completed = Vec::with_capacity(room);
+        let mut said = Said { replies, completed, notices: Vec::new(), emitted: BTreeSet::new() };
         self.advance_time(batch.stamp, &mut said);
         Ok(Begun { slot, due: 0, next: 0, told: 0, said })
     }
@@ -267,12 +283,31 @@ impl<O: Objects> Application<O> {
         Ok(Response::Queried { request: *request, result })
     }
 
-    /// Answers a question; nothing changes.
+    /// Answers a question; nothing changes that is replicated. There is no answer to who does not watch any more, and to who
+    /// watches it may come with a later batch, in [`Applied::watched`].
     ///
     /// # Errors
     /// [`HostFault::Object`] when this host can't run an object.
-    pub fn ask(&mut self, request: u64, ask: &Ask) -> Result<Response, HostFault> {
-        Ok(match ask {
+    pub fn ask(&mut self, question: &Question) -> Result<Option<Response>, HostFault> {
+        let Question { client, request, ref ask } = *question;
+        Ok(Some(match ask {
+            Ask::Watch { object, topic, after } => {
+                let result = self.watch((client, request), *object, topic.clone(), *after);
+                return Ok(result.map(|result| Response::Watched { request, result }));
+            }
+            Ask::Unwatch { request } => {
+                match *request {
+                    Some(request) => _ = self.watchers.forget((client, request)),
+                    None => self.watchers.forget_client(client),
+                }
+                return Ok(None);
+            }
+            Ask::Sessions { after } => {
+                let mut sessions: Vec<_> = self.sessions.states(*after).take(SESSIONS_LISTED_MAX + 1).collect();
+                let more = sessions.len() > SESSIONS_LISTED_MAX;
+                sessions.truncate(SESSIONS_LISTED_MAX);
+                Response::Sessions { request, result: Ok(SessionList { now: self.now, sessions, more }) }
+            }
             Ask::Describe { name } => Response::Described { request, result: self.registry.describe(name.as_deref()) },
             Ask::Objects { name } => {
                 let mut result = self.registry.list(name.as_deref());
@@ -287,7 +322,35 @@ impl<O: Objects> Application<O> {
             Ask::Try { object, module, limits } => {
                 Response::Operated { request, result: self.dry_run(*object, module, *limits)? }
             }
-        })
+        }))
+    }
+
+    /// What a watcher is told at once, if anything.
+    fn watch(
+        &mut self,
+        watcher: (ClientToken, u64),
+        object: ObjectId,
+        topic: Option<String>,
+        after: Option<Position>,
+    ) -> Option<Result<Told, CallError>> {
+        if let Err(unknown) = self.registry.object(object) {
+            return Some(Err(unknown));
+        }
+        let Some(after) = after else {
+            return Some(Ok(Told { events: Vec::new(), upto: self.position }));
+        };
+        self.watchers.watch(watcher, Watch { object, topic, after }, &self.events, self.position)
+    }
+
+    fn tell_watchers(&mut self, emitted: impl IntoIterator<Item = ObjectId>) -> Vec<(ClientToken, Response)> {
+        let gone = |object| self.registry.object(object).err();
+        self.watchers.tell(emitted, &self.events, self.position, gone)
+    }
+
+    /// Takes over who watches here from the application that this one takes the place of. Gives what they are told at once.
+    pub fn take_watchers(&mut self, before: Application<O>) -> Vec<(ClientToken, Response)> {
+        self.watchers = before.watchers;
+        self.tell_watchers(self.watchers.objects())
     }
 
     /// Whose state this is.
@@ -315,6 +378,7 @@ impl<O: Objects> Application<O> {
         let digest =
             Digest::new().with(&(self.cluster, self.position, self.now, self.applied, self.replies, self.version));
         let mut digest = self.timers.digest(self.parked.digest(self.sessions.digest(digest)));
+        digest = self.events.digest(digest);
         digest = self.operations.digest(self.registry.digest(digest));
         for id in self.registry.ids() {
             digest = digest.with(&self.objects.state_hash(id));
@@ -355,9 +419,17 @@ impl<O: Objects> Application<O> {
             CommandRef::KeepAlive { session } => {
                 let alive = self.sessions.keep_alive(session, self.now);
                 checks::note(&mut self.replies, &alive);
-                if !alive {
-                    said.say(|| Completed::Gone { session });
-                }
+                said.say(|| if alive { Completed::Kept { session } } else { Completed::Gone { session } });
+            }
+            CommandRef::ResumeSession { session, secret, nonce } => {
+                let result = self.resume_session(session, secret, nonce, said)?;
+                checks::note(&mut self.replies, &result);
+                said.say(|| Completed::Resumed { nonce, result });
+            }
+            CommandRef::Atomically { call, floor, received, parts } => {
+                let parts: Vec<PartRef<'_>> =
+                    codec::from_bytes(parts).map_err(|why| HostFault::Batch { slot: at.slot, why })?;
+                return self.call_atomically(call, floor, received, &parts, said);
             }
             // It has taken effect already.
             CommandRef::Version(_) => {}
@@ -378,104 +450,6 @@ impl<O: Objects> Application<O> {
             }
         }
         Ok(())
-    }
-
-    /// What the call comes to, now or when it was executed.
-    fn call_once(
-        &mut self,
-        called: &Called<'_>,
-        floor: u64,
-        received: Option<u64>,
-        said: &mut Said,
-    ) -> Result<(), HostFault> {
-        let call = called.call;
-        match self.sessions.admit(call, floor, received, self.now) {
-            Admission::Execute => {}
-            Admission::Replied(result, waited) => {
-                checks::note(&mut self.replies, result);
-                said.say(|| Completed::Call { call, result: result.clone(), waited });
-                return Ok(());
-            }
-            Admission::Parked => {
-                said.say(|| Completed::Parked { call });
-                return Ok(());
-            }
-            Admission::Refused(error) => {
-                self.answer_unrecorded(call, error, said);
-                return Ok(());
-            }
-        }
-        let Called { object, method, .. } = *called;
-        let kind = match self.registry.resolve_call(object, method) {
-            Ok(kind) => kind,
-            Err(error) => {
-                self.answer(call, None, Err(error), said);
-                return Ok(());
-            }
-        };
-        if kind == MethodKind::Waiting
-            && let Err(busy) = self.parked.room()
-        {
-            self.answer_unrecorded(call, busy, said);
-            return Ok(());
-        }
-        match self.run_call(called, kind)? {
-            Ok(outcome) => {
-                let Outcome { reply, answered, timers, .. } = outcome;
-                match reply {
-                    Reply::Now(answer) => self.answer(call, Some(object), Ok(answer), said),
-                    Reply::Parked => {
-                        self.parked.insert(call, object, self.now, called.wait_us);
-                        self.sessions.park(call, object);
-                        said.say(|| Completed::Parked { call });
-                    }
-                    Reply::None => panic!("Objects kept a call's outcome that was not accepted"),
-                }
-                self.carry_out(object, answered, &timers, said);
-            }
-            Err(error) => self.answer(call, Some(object), Err(error), said),
-        }
-        Ok(())
-    }
-
-    /// Runs an update that its object has.
-    fn run_call(&mut self, called: &Called<'_>, kind: MethodKind) -> Result<Result<Outcome, CallError>, HostFault> {
-        let Called { call, object, method, arguments, .. } = *called;
-        self.position = self.position.next();
-        let invocation = Invocation {
-            position: self.position,
-            now: self.now,
-            seed: seed(self.cluster, object, self.position, Seed::Input),
-            call: Some(call),
-            caller: Some(call.session),
-            trigger: Trigger::Call { method },
-        };
-        let timers = &self.timers;
-        let accept = |outcome: &Outcome| {
-            outcomes::accept_call(outcome, kind)?;
-            timers.room(object, &outcome.timers)
-        };
-        match self.objects.invoke(object, &invocation, arguments, &accept) {
-            Ok(outcome) => Ok(Ok(outcome)),
-            Err(fault) => faulted(self.registry.name(object), method, self.applied, fault).map(Err),
-        }
-    }
-
-    /// A call is executed: its session keeps what it came to. `ran` is the object that it ran on.
-    fn answer(&mut self, call: CallId, ran: Option<ObjectId>, result: CallResult, said: &mut Said) {
-        checks::note(&mut self.replies, &result);
-        let waited = self.sessions.waits(call);
-        said.say(|| Completed::Call { call, result: result.clone(), waited });
-        if said.replies || !mutated!(RepliesOfLeaderOnly) {
-            self.sessions.record(call, ran, result);
-        }
-    }
-
-    /// A call is not executed, and leaves no mark.
-    fn answer_unrecorded(&mut self, call: CallId, error: CallError, said: &mut Said) {
-        let refused: CallResult = Err(error);
-        checks::note(&mut self.replies, &refused);
-        said.say(|| Completed::Call { call, result: refused, waited: false });
     }
 
     fn run_query(&mut self, object: ObjectId, method: &str, arguments: &[u8]) -> Result<CallResult, HostFault> {
@@ -501,16 +475,6 @@ impl<O: Objects> Application<O> {
             Err(fault) => faulted(&entry.name, method, self.applied, fault).map(Err),
         }
     }
-}
-
-/// A call as its client made it.
-#[derive(Clone, Copy)]
-struct Called<'a> {
-    call: CallId,
-    wait_us: u64,
-    object: ObjectId,
-    method: &'a str,
-    arguments: &'a [u8],
 }
 
 /// What a seed is for. A query runs at the position of the last input and must not see the numbers that it drew.

@@ -113,7 +113,7 @@ impl<O: Objects> Application<O> {
     fn operate(&mut self, slot: Slot, action: &ObjectActionRef<'_>, said: &mut Said) -> Result<Operated, Hindrance> {
         match *action {
             ObjectActionRef::Load { name, module, arguments, limits } => {
-                self.load(slot, name, module, arguments, limits)
+                self.load(slot, name, module, arguments, limits, said)
             }
             ObjectActionRef::Remove { object } => self.remove(object, said),
             ObjectActionRef::Upgrade { object, based_on, module, limits, allow_breaking } => {
@@ -146,15 +146,16 @@ impl<O: Objects> Application<O> {
         module: &[u8],
         arguments: &[u8],
         limits: ObjectLimits,
+        said: &mut Said,
     ) -> Result<Operated, Hindrance> {
         let id = self.registry.admit(name, module)?;
         let interface = self.objects.load(id, module, limits).map_err(|fault| Hindrance::of("its loading", fault))?;
         match self.start(id, interface, arguments) {
-            Ok((described, timers)) => {
+            Ok((described, outcome)) => {
                 let version = Version { module: self.registry.module(module), limits };
                 let history = History::begin(slot, &version);
                 self.registry.insert(id, Object { name: name.into(), history, version, previous: None, described });
-                self.set_timers(id, &timers);
+                self.carry_out(id, outcome, said);
                 Ok(operated(id, 1, Breaks::default()))
             }
             Err(hindrance) => {
@@ -164,18 +165,14 @@ impl<O: Objects> Application<O> {
         }
     }
 
-    /// Gives a loaded object its first input, which may set timers.
-    fn start(
-        &mut self,
-        id: ObjectId,
-        interface: Bytes,
-        arguments: &[u8],
-    ) -> Result<(Described, Vec<Timer>), Hindrance> {
+    /// Gives a loaded object its first input.
+    fn start(&mut self, id: ObjectId, interface: Bytes, arguments: &[u8]) -> Result<(Described, Outcome), Hindrance> {
         let described = described(interface)?;
         let invocation = self.next_invocation(id, None, Trigger::Init);
-        let outcome = self.objects.invoke(id, &invocation, arguments, &outcomes::accept_init);
+        let accept = |outcome: &Outcome| outcomes::accept_init(outcome, described.emits);
+        let outcome = self.objects.invoke(id, &invocation, arguments, &accept);
         let outcome = outcome.map_err(|fault| Hindrance::of("the constructor", fault))?;
-        Ok((described, outcome.timers))
+        Ok((described, outcome))
     }
 
     fn remove(&mut self, id: ObjectId, said: &mut Said) -> Result<Operated, Hindrance> {
@@ -185,6 +182,8 @@ impl<O: Objects> Application<O> {
         self.registry.remove(id);
         self.objects.remove(id);
         self.sessions.forget_object(id);
+        self.events.forget_object(id);
+        said.emitted.insert(id);
         Ok(operated(id, generation, Breaks::default()))
     }
 
@@ -307,15 +306,16 @@ impl<O: Objects> Application<O> {
             object.history.untold.push(untold);
             return Ok(());
         }
+        let emits = object.described.emits;
         let invocation = self.next_invocation(id, caller, trigger);
         let timers = &self.timers;
         let accept = |outcome: &Outcome| {
-            outcomes::accept_told(outcome)?;
+            outcomes::accept_told(outcome, emits)?;
             timers.room(id, &outcome.timers)
         };
         let fault = match self.objects.invoke(id, &invocation, &[], &accept) {
-            Ok(Outcome { answered, timers, .. }) => {
-                self.carry_out(id, answered, &timers, said);
+            Ok(outcome) => {
+                self.carry_out(id, outcome, said);
                 return Ok(());
             }
             Err(fault) => fault,
@@ -335,7 +335,12 @@ impl<O: Objects> Application<O> {
     }
 
     /// The next input of an object that is no call.
-    fn next_invocation<'a>(&mut self, id: ObjectId, caller: Option<SessionId>, trigger: Trigger<'a>) -> Invocation<'a> {
+    pub(super) fn next_invocation<'a>(
+        &mut self,
+        id: ObjectId,
+        caller: Option<SessionId>,
+        trigger: Trigger<'a>,
+    ) -> Invocation<'a> {
         self.position = self.position.next();
         let seed = seed(self.cluster, id, self.position, Seed::Input);
         Invocation { position: self.position, now: self.now, seed, call: None, caller, trigger }

@@ -5,10 +5,11 @@
 
 use concoord_wire::abi::{Answer, Outcome, Rejection, Reply};
 use concoord_wire::interface::MethodKind;
+use concoord_wire::limits::TOPIC_BYTES_MAX;
 
 /// For a method call: it must answer, or wait if it is one that may.
-pub(super) fn accept_call(outcome: &Outcome, kind: MethodKind) -> Result<(), String> {
-    accept_effects(outcome)?;
+pub(super) fn accept_call(outcome: &Outcome, kind: MethodKind, emits: bool) -> Result<(), String> {
+    accept_effects(outcome, emits)?;
     match outcome.reply {
         Reply::Now(_) => Ok(()),
         Reply::None => Err("the method gave no reply".into()),
@@ -19,17 +20,18 @@ pub(super) fn accept_call(outcome: &Outcome, kind: MethodKind) -> Result<(), Str
 
 /// For a query: it must answer, and nothing else can come of it.
 pub(super) fn accept_query(outcome: &Outcome) -> Result<(), String> {
-    let Outcome { answered, timers, .. } = outcome;
-    let wishes = [(answered.len(), "answered parked calls"), (timers.len(), "set timers")];
+    let Outcome { answered, events, timers, .. } = outcome;
+    let wishes =
+        [(answered.len(), "answered parked calls"), (events.len(), "emitted events"), (timers.len(), "set timers")];
     match wishes.iter().find(|(count, _)| *count > 0) {
-        None => accept_call(outcome, MethodKind::Query),
+        None => accept_call(outcome, MethodKind::Query, false),
         Some((count, what)) => Err(format!("it {what} ({count}), but is a query")),
     }
 }
 
 /// For `Init`: nobody waits for an answer, but the constructor may say that it failed.
-pub(super) fn accept_init(outcome: &Outcome) -> Result<(), String> {
-    accept_effects(outcome)?;
+pub(super) fn accept_init(outcome: &Outcome, emits: bool) -> Result<(), String> {
+    accept_effects(outcome, emits)?;
     match &outcome.reply {
         Reply::None | Reply::Now(Answer::Returned(_)) => Ok(()),
         Reply::Now(Answer::Failed(_)) => Err("the constructor returned an error".into()),
@@ -40,17 +42,22 @@ pub(super) fn accept_init(outcome: &Outcome) -> Result<(), String> {
 }
 
 /// For an input that nobody waits for.
-pub(super) fn accept_told(outcome: &Outcome) -> Result<(), String> {
-    accept_effects(outcome)?;
+pub(super) fn accept_told(outcome: &Outcome, emits: bool) -> Result<(), String> {
+    accept_effects(outcome, emits)?;
     match outcome.reply {
         Reply::None => Ok(()),
         Reply::Now(_) | Reply::Parked => Err("it gave a reply, but nobody waits".into()),
     }
 }
 
-fn accept_effects(outcome: &Outcome) -> Result<(), String> {
-    match outcome.events.len() {
-        0 => Ok(()),
-        count => Err(format!("it emitted events ({count}), which this version doesn't support")),
+/// `emits` says whether the object's interface names a type of its events.
+fn accept_effects(outcome: &Outcome, emits: bool) -> Result<(), String> {
+    let events = &outcome.events;
+    if !emits && !events.is_empty() {
+        return Err(format!("it emitted events ({}), but its interface names no type of them", events.len()));
+    }
+    match events.iter().map(|event| event.topic.len()).find(|bytes| *bytes > TOPIC_BYTES_MAX) {
+        None => Ok(()),
+        Some(bytes) => Err(format!("an event's topic has {bytes} bytes, and may have {TOPIC_BYTES_MAX}")),
     }
 }

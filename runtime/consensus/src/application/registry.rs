@@ -89,6 +89,16 @@ pub(super) struct Described {
     name: String,
     version: String,
     methods: BTreeMap<String, MethodKind>,
+    /// Whether it may emit events.
+    pub(super) emits: bool,
+}
+
+/// How a method runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Runs {
+    pub(super) kind: MethodKind,
+    /// Whether it may emit events.
+    pub(super) emits: bool,
 }
 
 /// An object of a snapshot, to be restored.
@@ -163,10 +173,10 @@ impl Described {
     /// # Errors
     /// As [`Interface::decode`].
     pub(super) fn read(interface: Bytes) -> Result<Described, InterfaceError> {
-        let Interface { name, version, methods, .. } = Interface::decode(&interface)?;
+        let Interface { name, version, methods, event, .. } = Interface::decode(&interface)?;
         let methods = methods.into_iter().map(|method| (method.name, method.kind)).collect();
         let (name, version) = (cut(name, NAME_BYTES_MAX), cut(version, NAME_BYTES_MAX));
-        Ok(Described { interface, name, version, methods })
+        Ok(Described { interface, name, version, methods, emits: event.is_some() })
     }
 }
 
@@ -279,8 +289,8 @@ impl Registry {
     /// # Errors
     /// [`CallError::UnknownObject`], [`CallError::UnknownMethod`] or [`CallError::WrongKind`], naming what there is;
     /// [`CallError::Suspended`].
-    pub(super) fn resolve_call(&self, id: ObjectId, method: &str) -> Result<MethodKind, CallError> {
-        self.resolve(id, method, MethodKind::is_update).map(|(_, kind)| kind)
+    pub(super) fn resolve_call(&self, id: ObjectId, method: &str) -> Result<Runs, CallError> {
+        self.find(id, method, MethodKind::is_update).map(|(_, runs)| runs)
     }
 
     /// The object that runs `method` as a query.
@@ -288,19 +298,27 @@ impl Registry {
     /// # Errors
     /// As [`Registry::resolve_call`].
     pub(super) fn resolve_query(&self, id: ObjectId, method: &str) -> Result<&Object, CallError> {
-        self.resolve(id, method, |kind| kind == MethodKind::Query).map(|(object, _)| object)
+        self.find(id, method, |kind| kind == MethodKind::Query).map(|(object, _)| object)
     }
 
-    fn resolve(
+    /// How the object runs `method`, whichever it is.
+    ///
+    /// # Errors
+    /// As [`Registry::resolve_call`], without the kind.
+    pub(super) fn resolve(&self, id: ObjectId, method: &str) -> Result<Runs, CallError> {
+        self.find(id, method, |_| true).map(|(_, runs)| runs)
+    }
+
+    fn find(
         &self,
         id: ObjectId,
         method: &str,
         runs: impl Fn(MethodKind) -> bool,
-    ) -> Result<(&Object, MethodKind), CallError> {
+    ) -> Result<(&Object, Runs), CallError> {
         let object = self.object(id)?;
         match object.described.methods.get(method) {
             Some(&kind) if runs(kind) => match &object.history.suspended {
-                None => Ok((object, kind)),
+                None => Ok((object, Runs { kind, emits: object.described.emits })),
                 Some(why) => Err(CallError::Suspended { object: object.name.clone(), why: why.clone() }),
             },
             Some(&kind) => Err(CallError::WrongKind {

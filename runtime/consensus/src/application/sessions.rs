@@ -13,9 +13,10 @@
 //! `by_due` hold each open session exactly once; `reply_bytes` is the sum over all sessions.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 
 use concoord_wire::abi::Answer;
-use concoord_wire::client::CallError;
+use concoord_wire::client::{CallError, SessionState};
 use concoord_wire::limits::{SESSION_TTL_MS_MAX, SESSION_TTL_MS_MIN};
 use concoord_wire::{CallId, ObjectId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,9 @@ use crate::limits::{
     WAITED_OF_SESSION_MAX,
 };
 use crate::mutated;
+
+/// The numbers of a session's calls have in front the number of the client's life: how often it was resumed.
+const LIFE_SHIFT: u32 = 32;
 
 /// What a call came to.
 pub(super) type CallResult = Result<Answer, CallError>;
@@ -44,7 +48,10 @@ pub(super) struct Sessions {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Session {
+    /// Who has it may go on with the session.
     nonce: u128,
+    /// The nonce with which a client last went on with it, and the number of that one's first call.
+    resumed: Option<(u128, u64)>,
     /// When its client last gave a sign.
     heard: Timestamp,
     /// When the sweep looks at it next: at most `heard` and the time to live. It is not moved with each sign, so that
@@ -96,11 +103,50 @@ impl Sessions {
         let ttl_ms = ttl_ms.clamp(SESSION_TTL_MS_MIN, SESSION_TTL_MS_MAX);
         let due = end_of_silence(now, ttl_ms);
         let (replies, waited, called) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        let session = Session { nonce, heard: now, due, ttl_ms, floor: 0, replies, waited, called, reply_bytes: 0 };
+        let session = Session {
+            nonce,
+            resumed: None,
+            heard: now,
+            due,
+            ttl_ms,
+            floor: 0,
+            replies,
+            waited,
+            called,
+            reply_bytes: 0,
+        };
         self.open.insert(id, session);
         self.by_nonce.insert(nonce, id);
         self.by_due.insert((due, id));
         Ok(id)
+    }
+
+    /// The number of the first call of the client that went on with the session under this nonce; `None` if none did.
+    ///
+    /// # Errors
+    /// [`CallError::SessionGone`] when it is gone, and to whoever does not know its secret.
+    pub(super) fn find_resumed(&self, id: SessionId, secret: u128, nonce: u128) -> Result<Option<u64>, CallError> {
+        let session = self.open.get(&id).filter(|session| session.nonce == secret);
+        let session = session.ok_or(CallError::SessionGone { session: id })?;
+        Ok(session.resumed.filter(|(by, _)| *by == nonce).map(|(_, first)| first))
+    }
+
+    /// Lets another client go on with an open session, of which no call is parked. It numbers its calls from what this gives
+    /// on. All numbers before are below the floor, so what the client before may still send is never executed.
+    ///
+    /// # Panics
+    /// When the session is not open.
+    pub(super) fn resume(&mut self, id: SessionId, nonce: u128, now: Timestamp) -> u64 {
+        let session = self.open.get_mut(&id).expect("a session that can be resumed is open");
+        let newest = session.replies.last_key_value().map(|(sequence, _)| *sequence);
+        let highest = newest.into_iter().chain(session.waited.last().copied()).fold(session.floor, u64::max);
+        let first = ((highest >> LIFE_SHIFT) + 1) << LIFE_SHIFT;
+        session.heard = now;
+        session.resumed = Some((nonce, first));
+        session.waited.clear();
+        let freed = session.raise_floor(first - 1);
+        self.reply_bytes -= freed;
+        first
     }
 
     /// Notes a sign of the session's client. False when the session is gone.
@@ -186,11 +232,11 @@ impl Sessions {
         }
     }
 
-    /// Keeps what an admitted call came to. `ran` is the object that it ran on.
+    /// Keeps what an admitted call came to. `ran` are the objects that it ran on.
     ///
     /// # Panics
     /// When the call was not admitted as [`Admission::Execute`], or is recorded twice: it would be executed twice.
-    pub(super) fn record(&mut self, call: CallId, ran: Option<ObjectId>, result: CallResult) {
+    pub(super) fn record(&mut self, call: CallId, ran: impl IntoIterator<Item = ObjectId>, result: CallResult) {
         let session = self.open.get_mut(&call.session).expect("an admitted call has an open session");
         let below = call.sequence <= session.floor && !session.waited.contains(&call.sequence);
         assert!(!below, "call {call} was executed below the floor {}", session.floor);
@@ -240,6 +286,19 @@ impl Sessions {
     /// When [`Sessions::find_silent`] has something to do.
     pub(super) fn first_due(&self) -> Option<Timestamp> {
         self.by_due.first().map(|(due, _)| *due)
+    }
+
+    /// Those behind `after`, by id.
+    pub(super) fn states(&self, after: Option<SessionId>) -> impl Iterator<Item = SessionState> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.open.range((from, Bound::Unbounded)).map(|(id, session)| SessionState {
+            session: *id,
+            ttl_ms: session.ttl_ms,
+            heard: session.heard,
+            waiting: session.waited.iter().filter(|sequence| !session.replies.contains_key(sequence)).count() as u64,
+            kept: session.replies.len() as u64,
+            objects: session.called.len() as u64,
+        })
     }
 
     /// How many are open.

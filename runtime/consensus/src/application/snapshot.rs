@@ -6,7 +6,8 @@
 //! 2. the open sessions with the replies that they did not acknowledge, the parked calls, the timers;
 //! 3. the last object id, the failed loads, each distinct module once, the objects with the number of their module;
 //! 4. the state of each object, in the order of their ids, as [`Objects::snapshot`] gives it;
-//! 5. the hash of the state, [`Application::state_hash`].
+//! 5. what objects emitted, as far as it is kept;
+//! 6. the hash of the state, [`Application::state_hash`].
 //!
 //! Whatever follows from these is built anew and not written, so there is nothing that could contradict them. The hash at
 //! the end is compared with that of the restored state. So bytes that were damaged on the way are an error, and so is a host
@@ -19,6 +20,7 @@ use concoord_wire::version::{ClusterVersion, Versions};
 use concoord_wire::{ClusterId, Position, Slot, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::events::{self, Events, Watchers};
 use super::operations::Operations;
 use super::parked::Parked;
 use super::registry::{Described, Entry, Object, Registry};
@@ -29,7 +31,7 @@ use crate::mutated;
 use crate::objects::{Fault, Frozen, Objects};
 
 /// The version of snapshots that this build writes and reads.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Bytes that a length or a hash takes at most.
 const LENGTH_BYTES_MAX: usize = 10;
@@ -110,9 +112,10 @@ type Head = (ClusterId, Position, Timestamp, Slot, u64, ClusterVersion);
 /// The applied state at one time, which can be encoded later and on any thread.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// All but the objects' states and the hash.
+    /// All but the objects' states, what they emitted, and the hash.
     head: Writer,
     objects: Vec<Box<dyn Frozen>>,
+    events: Vec<events::Frozen>,
     hash: u64,
 }
 
@@ -120,7 +123,7 @@ impl Snapshot {
     /// The bytes for [`Application::restore`]. The same on replicas that agree.
     #[must_use]
     pub fn encode(self) -> Vec<u8> {
-        let Snapshot { head: mut to, objects, hash } = self;
+        let Snapshot { head: mut to, objects, events, hash } = self;
         let room: usize = objects.iter().map(|state| LENGTH_BYTES_MAX + state.bytes()).sum();
         to.0.reserve_exact(room + LENGTH_BYTES_MAX);
         for state in objects {
@@ -128,6 +131,7 @@ impl Snapshot {
             to.put(&state.bytes());
             state.write(&mut to.0);
         }
+        Events::write(&events, &mut to);
         to.put(&hash);
         to.0
     }
@@ -165,7 +169,7 @@ impl<O: Objects> Application<O> {
                 HostFault::Object { object, applied: self.applied, why }
             })?);
         }
-        Ok(Snapshot { head: to, objects, hash })
+        Ok(Snapshot { head: to, objects, events: self.events.freeze(), hash })
     }
 
     /// The state that [`Application::snapshot`] gave, with the objects made anew in `objects`, which has none yet.
@@ -234,9 +238,13 @@ impl<O: Objects> Application<O> {
             let object = restore_object(&mut objects, entry, state, applied)?;
             registry.reenter(id, object).map_err(|what| from.damaged(what))?;
         }
+        let events = Events::read(&mut from)?;
         let is_known = |object| registry.object(object).is_ok();
         if !parked.calls().all(|(call, object)| sessions.waits(call) && is_known(object)) {
             return Err(from.damaged("a parked call of no session or for no object"));
+        }
+        if !events.objects().all(is_known) {
+            return Err(from.damaged("events of no object"));
         }
         if !timers.objects().all(is_known) {
             return Err(from.damaged("a timer of no object"));
@@ -249,6 +257,7 @@ impl<O: Objects> Application<O> {
             sessions,
             parked,
             timers,
+            events,
             registry,
             operations,
             position,
@@ -258,6 +267,7 @@ impl<O: Objects> Application<O> {
             version,
             supports,
             hurried: false,
+            watchers: Watchers::default(),
             begun: None,
         };
         if mutated!(PositionRestarts) {

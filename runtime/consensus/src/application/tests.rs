@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use concoord_wire::abi::{Answer, Event, ObjectLimits, Outcome, Rejection, Reply, Timer};
 use concoord_wire::client::{Consistency, Description};
-use concoord_wire::interface::{Interface, Method, Type, TypeIndex};
-use concoord_wire::limits::{NAME_BYTES_MAX, SESSION_TTL_MS};
+use concoord_wire::interface::{Interface, Method, MethodKind, Type, TypeIndex};
+use concoord_wire::limits::{NAME_BYTES_MAX, SESSION_TTL_MS, TOPIC_BYTES_MAX};
 use concoord_wire::objects::{ObjectAction, ObjectError, ObjectList, ObjectState, Operated};
 use concoord_wire::value::{Batch, Command};
 
@@ -17,8 +17,11 @@ use super::*;
 use crate::io::{ClientToken, Verb};
 use crate::limits::{DUE_PER_SLOT_MAX, LOAD_FAILURES_KEPT_MAX, REPLIES_KEPT_MAX};
 use crate::objects::{Accept, Frozen, Switches};
+use concoord_wire::CallId;
 
 mod agreement;
+mod calls;
+mod events;
 mod native;
 mod operating;
 mod snapshots;
@@ -82,16 +85,20 @@ impl Cluster {
         }
     }
 
+    fn ask(&mut self, request: u64, ask: Ask) -> Option<Response> {
+        self.application.ask(&Question { client: ClientToken(2), request, ask }).unwrap()
+    }
+
     fn describe(&mut self, name: Option<&str>) -> Result<Description, CallError> {
-        match self.application.ask(5, &Ask::Describe { name: name.map(Into::into) }) {
-            Ok(Response::Described { request: 5, result }) => result,
+        match self.ask(5, Ask::Describe { name: name.map(Into::into) }) {
+            Some(Response::Described { request: 5, result }) => result,
             other => panic!("{other:?}"),
         }
     }
 
     fn objects(&mut self, name: Option<&str>) -> Result<ObjectList, CallError> {
-        match self.application.ask(6, &Ask::Objects { name: name.map(Into::into) }) {
-            Ok(Response::Objects { request: 6, result }) => result,
+        match self.ask(6, Ask::Objects { name: name.map(Into::into) }) {
+            Some(Response::Objects { request: 6, result }) => result,
             other => panic!("{other:?}"),
         }
     }
@@ -101,6 +108,10 @@ impl Cluster {
             [Completed::Operated { nonce: of, result }] if *of == nonce => result.clone(),
             other => panic!("not one reply: {other:?}"),
         }
+    }
+
+    fn id(&self, sequence: u64) -> CallId {
+        CallId { session: self.session, sequence }
     }
 
     fn counter(&self) -> &Counter {
@@ -271,14 +282,16 @@ fn a_silent_session_ends_when_a_second_begins_after_its_time_to_live() {
     let (session, opened) = (cluster.session, cluster.stamp);
     let other = cluster.open(2);
     cluster.stamp = Timestamp(opened.0 + TTL_US - 1);
-    assert!(cluster.apply(vec![Command::KeepAlive { session }]).replies.is_empty(), "just in time");
+    let kept = Completed::Kept { session };
+    let keep = |cluster: &mut Cluster| cluster.apply(vec![Command::KeepAlive { session }]).replies;
+    assert_eq!(keep(&mut cluster), [kept.clone()], "just in time");
     cluster.stamp = Timestamp(opened.0 + TTL_US);
     let gone = cluster.apply(vec![Command::KeepAlive { session }, Command::KeepAlive { session: other }]);
-    assert_eq!(gone.replies, [Completed::Gone { session: other }]);
+    assert_eq!(gone.replies, [kept.clone(), Completed::Gone { session: other }]);
     cluster.stamp = Timestamp(opened.0 + 2 * TTL_US - 1);
     assert_eq!(cluster.call(1, 0, "add"), returned(1), "heard at the last moment of its time to live");
     cluster.stamp = Timestamp(opened.0 + 3 * TTL_US - 2);
-    assert!(cluster.apply(vec![Command::KeepAlive { session }]).replies.is_empty(), "a call is a sign of life too");
+    assert_eq!(keep(&mut cluster), [kept], "a call is a sign of life too");
 }
 
 #[test]
@@ -287,7 +300,7 @@ fn silence_is_judged_once_per_second() {
     let second = 10 * SECOND_US;
     let at = |cluster: &mut Cluster, micros, session| {
         cluster.stamp = Timestamp(second + micros);
-        cluster.apply(vec![Command::KeepAlive { session }]).replies.is_empty()
+        cluster.apply(vec![Command::KeepAlive { session }]).replies == [Completed::Kept { session }]
     };
     let (early, late) = (cluster.session, cluster.open(2));
     assert!(at(&mut cluster, 200_000, early) && at(&mut cluster, 300_000, late));

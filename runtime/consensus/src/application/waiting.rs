@@ -1,6 +1,6 @@
 //! How waits end, and what time brings about.
 
-use concoord_wire::abi::{Answer, Timer, Trigger};
+use concoord_wire::abi::{Outcome, Timer, Trigger};
 use concoord_wire::client::CallError;
 use concoord_wire::{CallId, ObjectId, SessionId, Timestamp};
 
@@ -11,26 +11,21 @@ use crate::objects::Objects;
 impl<O: Objects> Application<O> {
     /// Carries out what an object's outcome wants beside a reply. Answers to calls that wait no more, or for another object,
     /// are dropped. A timer is due a little later at the earliest, so that a slot fires it once.
-    pub(super) fn carry_out(
-        &mut self,
-        object: ObjectId,
-        answered: Vec<(CallId, Answer)>,
-        timers: &[Timer],
-        said: &mut Said,
-    ) {
+    pub(super) fn carry_out(&mut self, object: ObjectId, outcome: Outcome, said: &mut Said) {
+        let Outcome { answered, events, timers, .. } = outcome;
         for (call, answer) in answered {
             if self.parked.get(call).is_some_and(|wait| wait.object == object) {
                 self.parked.remove(call);
                 self.answer(call, Some(object), Ok(answer), said);
             }
         }
-        self.set_timers(object, timers);
-    }
-
-    pub(super) fn set_timers(&mut self, object: ObjectId, timers: &[Timer]) {
+        if !events.is_empty() {
+            said.emitted.insert(object);
+            self.events.emit(object, events, &mut self.position);
+        }
         let earliest = Timestamp(self.now.0 + TIMER_AFTER_US_MIN);
         for Timer { token, due } in timers {
-            self.timers.set(object, Timer { token: *token, due: (*due).max(earliest) });
+            self.timers.set(object, Timer { token, due: due.max(earliest) });
         }
     }
 

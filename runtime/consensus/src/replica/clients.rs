@@ -1,9 +1,10 @@
 //! What clients ask: calls wait here for a slot and for their reply.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use concoord_wire::client::{CallError, Consistency, Request, Response};
-use concoord_wire::limits::{ARGUMENTS_BYTES_MAX, NAME_BYTES_MAX};
+use concoord_wire::codec;
+use concoord_wire::limits::{ARGUMENTS_BYTES_MAX, NAME_BYTES_MAX, PARTS_MAX};
 use concoord_wire::objects::{ObjectAction, ObjectError};
 use concoord_wire::value::Command;
 use concoord_wire::version::ClusterVersion;
@@ -28,8 +29,10 @@ pub(super) struct Clients {
     pub(super) operators: BTreeMap<u128, (ClientToken, u64)>,
     staging: Staging,
     pub(super) trials: Trials,
-    /// Whom to tell when a session that was kept alive here is gone.
+    resumes: BTreeMap<u128, ClientToken>,
     keeps: BTreeMap<SessionId, ClientToken>,
+    /// Those who ever watched something.
+    watchers: BTreeSet<ClientToken>,
     /// Slot of the last batch that the application was handed.
     pub(super) handed: Slot,
     /// Slot of the last batch that it has applied.
@@ -61,7 +64,8 @@ impl Clients {
     }
 
     pub(super) fn anybody_waits(&self) -> bool {
-        !(self.calls.is_empty() && self.opens.is_empty() && self.operators.is_empty())
+        let Clients { calls, opens, resumes, keeps, operators, .. } = self;
+        !(calls.is_empty() && opens.is_empty() && resumes.is_empty() && keeps.is_empty() && operators.is_empty())
     }
 
     /// The next commands for one slot, in order; at least one if there is one.
@@ -104,7 +108,9 @@ fn command_bytes(command: &Command) -> usize {
     match command {
         Command::Call { method, arguments, .. } => FIXED + method.len() + arguments.len(),
         Command::Operate { action, .. } => FIXED + action.size(),
+        Command::Atomically { parts, .. } => FIXED + parts.len(),
         Command::OpenSession { .. }
+        | Command::ResumeSession { .. }
         | Command::KeepAlive { .. }
         | Command::CloseSession { .. }
         | Command::Cancel { .. }
@@ -127,9 +133,16 @@ impl Replica {
                 }
                 Err(error) => self.reply(client, Response::SessionOpened { nonce, result: Err(error) }),
             },
+            Request::ResumeSession { session, secret, nonce } => match self.admit(0, 0) {
+                Ok(()) => {
+                    note_newest(&mut self.clients.resumes, nonce, client);
+                    self.clients.push(Command::ResumeSession { session, secret, nonce });
+                }
+                Err(error) => self.reply(client, Response::SessionResumed { nonce, result: Err(error) }),
+            },
             Request::KeepAlive { session } => {
                 if self.admit(0, 0).is_ok() {
-                    self.clients.keeps.insert(session, client);
+                    note_newest(&mut self.clients.keeps, session, client);
                     self.clients.push(Command::KeepAlive { session });
                 }
             }
@@ -144,6 +157,19 @@ impl Replica {
                     Ok(()) => {
                         note_newest(&mut self.clients.calls, call, client);
                         self.clients.push(Command::Call { call, floor, received, wait_us, object, method, arguments });
+                    }
+                    Err(error) => self.reply(client, unanswered(call, error)),
+                }
+            }
+            Request::Atomically { call, floor, received, parts } => {
+                let name_bytes = parts.iter().map(|part| part.method.len()).max().unwrap_or(0);
+                let argument_bytes = parts.iter().map(|part| part.arguments.len()).sum();
+                let admitted = self.admit(name_bytes, argument_bytes);
+                match admitted.and_then(|()| within("calls as one", parts.len(), PARTS_MAX)) {
+                    Ok(()) => {
+                        note_newest(&mut self.clients.calls, call, client);
+                        let parts = codec::to_bytes(&parts).into();
+                        self.clients.push(Command::Atomically { call, floor, received, parts });
                     }
                     Err(error) => self.reply(client, unanswered(call, error)),
                 }
@@ -164,6 +190,19 @@ impl Replica {
             }
             Request::Describe { request, name, consistency } => {
                 self.ask(Question { client, request, ask: Ask::Describe { name } }, consistency);
+            }
+            Request::Watch { request, object, topic, after } => {
+                self.clients.watchers.insert(client);
+                // To know where the present is takes a round; to wait for what comes behind a position does not.
+                let consistency = if after.is_some() { Consistency::Stale } else { Consistency::Linearizable };
+                self.ask(Question { client, request, ask: Ask::Watch { object, topic, after } }, consistency);
+            }
+            Request::Unwatch { request } => {
+                let ask = Ask::Unwatch { request: Some(request) };
+                self.effects.push(Effect::Ask(Question { client, request, ask }));
+            }
+            Request::Sessions { request, after, consistency } => {
+                self.ask(Question { client, request, ask: Ask::Sessions { after } }, consistency);
             }
             Request::Objects { request, name, consistency } => {
                 self.ask(Question { client, request, ask: Ask::Objects { name } }, consistency);
@@ -240,7 +279,10 @@ impl Replica {
         let elsewhere = || CallError::NotServing { why: why.clone() };
         let response = match request {
             Request::OpenSession { nonce, .. } => Response::SessionOpened { nonce, result: Err(error()) },
-            Request::Call { call, .. } => unanswered(call, error()),
+            Request::ResumeSession { nonce, .. } => Response::SessionResumed { nonce, result: Err(error()) },
+            Request::Call { call, .. } | Request::Atomically { call, .. } => unanswered(call, error()),
+            Request::Watch { request, .. } => Response::Watched { request, result: Err(elsewhere()) },
+            Request::Sessions { request, .. } => Response::Sessions { request, result: Err(elsewhere()) },
             Request::Query { request, .. } => Response::Queried { request, result: Err(elsewhere()) },
             Request::Describe { request, .. } => Response::Described { request, result: Err(elsewhere()) },
             Request::Objects { request, .. } => Response::Objects { request, result: Err(elsewhere()) },
@@ -257,7 +299,10 @@ impl Replica {
             }
             Request::Administer { request, action } => return self.on_administer(client, request, action),
             Request::View { .. } | Request::Ping { .. } => unreachable!("answered by every replica"),
-            Request::KeepAlive { .. } | Request::CloseSession { .. } | Request::Cancel { .. } => return,
+            Request::KeepAlive { .. }
+            | Request::CloseSession { .. }
+            | Request::Cancel { .. }
+            | Request::Unwatch { .. } => return,
         };
         self.reply(client, response);
     }
@@ -267,6 +312,9 @@ impl Replica {
         self.reads.forget_client(client);
         self.forget_backups(client);
         self.clients.keeps.retain(|_, keeper| *keeper != client);
+        if self.clients.watchers.remove(&client) {
+            self.effects.push(Effect::Ask(Question { client, request: 0, ask: Ask::Unwatch { request: None } }));
+        }
         self.clients.staging.forget(client);
         self.clients.trials.forget(client);
     }
@@ -300,6 +348,10 @@ impl Replica {
                     let Some((client, request)) = self.clients.operators.remove(&nonce) else { continue };
                     (Some(client), Response::Operated { request, result })
                 }
+                Completed::Resumed { nonce, result } => {
+                    (self.clients.resumes.remove(&nonce), Response::SessionResumed { nonce, result })
+                }
+                Completed::Kept { session } => (self.clients.keeps.remove(&session), Response::SessionKept { session }),
                 Completed::Gone { session } => (self.clients.keeps.remove(&session), Response::SessionGone { session }),
             };
             if let Some(client) = client {
@@ -324,8 +376,9 @@ impl Replica {
     /// Everybody who waits is sent elsewhere: this replica does not lead any more.
     pub(super) fn fail_clients(&mut self) {
         let (handed, applied, due) = (self.clients.handed, self.clients.applied, self.clients.due);
-        let fresh = Clients { handed, applied, due, ..Clients::default() };
-        let Clients { calls, opens, operators, .. } = std::mem::replace(&mut self.clients, fresh);
+        let watchers = std::mem::take(&mut self.clients.watchers);
+        let fresh = Clients { handed, applied, due, watchers, ..Clients::default() };
+        let Clients { calls, opens, resumes, operators, .. } = std::mem::replace(&mut self.clients, fresh);
         for (call, client) in calls {
             let error = self.not_leader();
             self.reply(client, unanswered(call, error));
@@ -333,6 +386,10 @@ impl Replica {
         for (nonce, client) in opens {
             let result = Err(self.not_leader());
             self.reply(client, Response::SessionOpened { nonce, result });
+        }
+        for (nonce, client) in resumes {
+            let result = Err(self.not_leader());
+            self.reply(client, Response::SessionResumed { nonce, result });
         }
         for (client, request) in operators.into_values() {
             let result = Err(self.not_leader().into());
@@ -384,13 +441,14 @@ pub(super) fn note_newest<K: Ord, C: Ord + Copy>(waiting: &mut BTreeMap<K, C>, w
     *known = client.max(*known);
 }
 
+fn within(what: &str, size: usize, limit: usize) -> Result<(), CallError> {
+    if size <= limit {
+        return Ok(());
+    }
+    Err(CallError::TooLarge { what: what.into(), size: size as u64, limit: limit as u64 })
+}
+
 fn within_limits(name_bytes: usize, argument_bytes: usize) -> Result<(), CallError> {
-    let within = |what: &str, size: usize, limit: usize| {
-        if size <= limit {
-            return Ok(());
-        }
-        Err(CallError::TooLarge { what: what.into(), size: size as u64, limit: limit as u64 })
-    };
     within("a name", name_bytes, NAME_BYTES_MAX)?;
     within("arguments", argument_bytes, ARGUMENTS_BYTES_MAX)
 }

@@ -305,6 +305,9 @@ impl Replica {
             }
             Read::Ask(Question { client, request, ask }) => {
                 let response = match ask {
+                    Ask::Watch { .. } => Response::Watched { request, result: Err(error) },
+                    Ask::Sessions { .. } => Response::Sessions { request, result: Err(error) },
+                    Ask::Unwatch { .. } => return,
                     Ask::Describe { .. } => Response::Described { request, result: Err(error) },
                     Ask::Objects { .. } => Response::Objects { request, result: Err(error) },
                     Ask::Try { .. } => Response::Operated { request, result: Err(error.into()) },

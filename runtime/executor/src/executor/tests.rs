@@ -33,7 +33,8 @@ fn invocation(trigger: Trigger<'_>) -> Invocation<'_> {
 
 fn spinning() -> Vec<u8> {
     let (name, version, doc) = ("Spin".into(), "1".into(), String::new());
-    let description = codec::to_bytes(&Interface { name, version, doc, types: vec![], init: vec![], methods: vec![] });
+    let description =
+        codec::to_bytes(&Interface { name, version, doc, types: vec![], init: vec![], methods: vec![], event: None });
     let data: String = description.iter().map(|byte| format!("\\{byte:02x}")).collect();
     let text = SPINNING.replace("DATA", &data).replace("LENGTH", &description.len().to_string());
     wat::parse_str(text).expect("a module")

@@ -225,7 +225,8 @@ fn write(code: &mut InstructionSink<'_>, address: u32, bytes: &[u8]) {
 
 fn describe() -> Function {
     let (name, version, doc) = ("Generated".into(), "1".into(), String::new());
-    let description = codec::to_bytes(&Interface { name, version, doc, types: vec![], init: vec![], methods: vec![] });
+    let description =
+        codec::to_bytes(&Interface { name, version, doc, types: vec![], init: vec![], methods: vec![], event: None });
     let mut function = Function::new([]);
     let mut code = function.instructions();
     write(&mut code, OUTCOME, &description);

@@ -16,7 +16,7 @@ pub(crate) const PAGES_MAX: u32 = 5;
 
 pub(crate) fn interface() -> Interface {
     let (name, version) = ("Guest".to_owned(), "1.0.0".to_owned());
-    Interface { name, version, doc: String::new(), types: vec![], init: vec![], methods: vec![] }
+    Interface { name, version, doc: String::new(), types: vec![], init: vec![], methods: vec![], event: None }
 }
 
 pub(crate) fn escaped(bytes: &[u8]) -> String {

@@ -39,6 +39,7 @@ fn interface_of<T: Schema>() -> (Interface, TypeIndex) {
         version: "1.0.0".into(),
         doc: String::new(),
         types: types.finish(),
+        event: None,
         init: vec![],
         methods: vec![],
     };

@@ -9,7 +9,8 @@ use concoord_wire::abi::{
 use concoord_wire::check::{Check, Checked};
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::client::{
-    Action, AdministerError, BackupPiece, CallError, Consistency, Description, Request, Response,
+    Abort, Action, AdministerError, BackupPiece, CallError, Consistency, Description, EmittedEvent, Events, Part,
+    Request, Response, SessionList, SessionState,
 };
 use concoord_wire::compatibility::{Change, Difference, Types};
 use concoord_wire::hello::{Hello, HelloReply, Refusal};
@@ -33,6 +34,31 @@ const SLOT: Slot = Slot(1 << 40);
 const SESSION: SessionId = SessionId { slot: Slot(70_000), index: 513 };
 const CALL: CallId = CallId { session: SESSION, sequence: 1 << 33 };
 const BALLOT: Ballot = Ballot { view: ViewId(200), round: 300, leader: NODE };
+
+const POSITION: Position = Position((2 << 48) + 70_000);
+
+fn parts() -> Vec<Part> {
+    vec![Part { object: ObjectId(500), method: "zähle".into(), arguments: bytes() }]
+}
+
+fn events() -> Events {
+    Events {
+        events: vec![EmittedEvent { revision: POSITION, topic: "müll".into(), payload: bytes() }],
+        upto: Position(POSITION.0 + 300),
+    }
+}
+
+fn session_list() -> SessionList {
+    let session = SessionState {
+        session: SESSION,
+        ttl_ms: 60_000,
+        heard: Timestamp(1_700_000_000_000_000),
+        waiting: 300,
+        kept: 4096,
+        objects: 200,
+    };
+    SessionList { now: Timestamp(1_700_000_001_000_000), sessions: vec![session], more: true }
+}
 
 fn v4() -> SocketAddr {
     "127.0.0.1:14000".parse().expect("an address")
@@ -83,6 +109,12 @@ pub(crate) fn requests() -> Vec<Request> {
             arguments: bytes(),
         },
         Request::Cancel { call: CALL },
+        Request::ResumeSession { session: SESSION, secret: u128::MAX / 5, nonce: u128::MAX / 9 },
+        Request::Atomically { call: CALL, floor: 900, received: None, parts: parts() },
+        Request::Watch { request: 200, object: ObjectId(500), topic: Some("müll".into()), after: Some(POSITION) },
+        Request::Watch { request: 200, object: ObjectId(500), topic: None, after: None },
+        Request::Unwatch { request: 200 },
+        Request::Sessions { request: 300, after: Some(SESSION), consistency: Consistency::Linearizable },
         Request::Describe { request: 4000, name: None, consistency: Consistency::Stale },
         Request::Describe { request: 4000, name: Some("counter".into()), consistency: Consistency::Linearizable },
         Request::View { request: u64::MAX },
@@ -110,7 +142,7 @@ pub(crate) fn requests() -> Vec<Request> {
     }));
     variants!(Request:
         OpenSession, KeepAlive, CloseSession, Call, Cancel, Query, Describe, Administer, Stage, Operate, Try, Objects, Backup,
-        View, Ping;
+        View, Ping, ResumeSession, Atomically, Watch, Unwatch, Sessions;
         requests
     )
 }
@@ -119,6 +151,10 @@ pub(crate) fn responses() -> Vec<Response> {
     let mut responses = vec![
         Response::SessionOpened { nonce: 12, result: Ok(SESSION) },
         Response::SessionGone { session: SESSION },
+        Response::SessionKept { session: SESSION },
+        Response::SessionResumed { nonce: 12, result: Ok(1 << 32) },
+        Response::Watched { request: 200, result: Ok(events()) },
+        Response::Sessions { request: 300, result: Ok(session_list()) },
         Response::Parked { call: CALL },
         Response::Queried { request: 300, result: Err(CallError::NotLeader { leader: None }) },
         Response::Described {
@@ -156,7 +192,7 @@ pub(crate) fn responses() -> Vec<Response> {
     }));
     variants!(Response:
         SessionOpened, SessionGone, Called, Parked, Queried, Described, Administered, Staged, Operated, Objects, Backup, View,
-        Pong;
+        Pong, SessionKept, SessionResumed, Watched, Sessions;
         responses
     )
 }
@@ -177,7 +213,7 @@ fn object_actions() -> Vec<ObjectAction> {
 fn changes() -> Vec<Change> {
     let types = || Types { at: ".größe".into(), old: "u32".into(), new: "u64".into() };
     let differences = variants!(Difference:
-        Removed, Kind, ArgumentAdded, ArgumentRemoved, ArgumentsReordered, ArgumentType, Result, Error;
+        Removed, Kind, ArgumentAdded, ArgumentRemoved, ArgumentsReordered, ArgumentType, Result, Error, Event;
         vec![
             Difference::Removed,
             Difference::Kind { now: MethodKind::Update },
@@ -187,6 +223,7 @@ fn changes() -> Vec<Change> {
             Difference::ArgumentType { name: "a".into(), types: types() },
             Difference::Result(types()),
             Difference::Error(types()),
+            Difference::Event(types()),
         ]
     );
     differences.into_iter().map(|what| Change { method: "add".into(), what }).collect()
@@ -258,7 +295,7 @@ fn call_errors() -> Vec<CallError> {
     let existing = vec!["a".into(), String::new()];
     variants!(CallError:
         NotLeader, Busy, TooLarge, UnknownObject, UnknownMethod, WrongKind, SessionGone, Acknowledged, Trapped,
-        Misbehaved, LimitReached, Suspended, NotServing, WaitedInVain, Cancelled;
+        Misbehaved, LimitReached, Suspended, NotServing, WaitedInVain, Aborted, Compacted, Cancelled;
         vec![
             CallError::NotLeader { leader: Some(v4()) },
             CallError::Busy { what: "queue".into(), limit: 1 << 20 },
@@ -279,6 +316,19 @@ fn call_errors() -> Vec<CallError> {
             CallError::NotServing { why: "not yet".into() },
             CallError::WaitedInVain { object: "lock".into(), wait_us: 5_000_000 },
             CallError::Cancelled { object: "lock".into() },
+            CallError::Compacted { oldest: POSITION },
+            CallError::Aborted {
+                part: 300,
+                object: object.clone(),
+                method: method.clone(),
+                why: Abort::Failed(vec![0, 128, 255]),
+            },
+            CallError::Aborted {
+                part: 0,
+                object: object.clone(),
+                method: method.clone(),
+                why: Abort::Error("es geht nicht — ü".into()),
+            },
         ]
     )
     .into_iter()
@@ -479,7 +529,7 @@ pub(crate) fn group_records() -> Vec<GroupRecord> {
 }
 
 pub(crate) fn batch() -> Batch {
-    let commands = variants!(Command: OpenSession, KeepAlive, CloseSession, Call, Operate, Version, Cancel; vec![
+    let commands = variants!(Command: OpenSession, KeepAlive, CloseSession, Call, Operate, Version, Cancel, ResumeSession, Atomically; vec![
         Command::OpenSession { nonce: u128::MAX, ttl_ms: 60_000 },
         Command::KeepAlive { session: SESSION },
         Command::CloseSession { session: SESSION },
@@ -495,6 +545,8 @@ pub(crate) fn batch() -> Batch {
         Command::Operate { nonce: u128::MAX / 9, action: object_actions().remove(0) },
         Command::Version(ClusterVersion(300)),
         Command::Cancel { call: CALL },
+        Command::ResumeSession { session: SESSION, secret: u128::MAX / 5, nonce: u128::MAX / 9 },
+        Command::Atomically { call: CALL, floor: 900, received: Some(300), parts: bytes() },
     ]);
     Batch { stamp: Timestamp(1 << 50), commands }
 }
@@ -573,6 +625,7 @@ pub(crate) fn interface() -> Interface {
         version: "1.2.3".into(),
         doc: String::new(),
         types,
+        event: Some(TypeIndex(5)),
         init: vec![field("limit", 8)],
         methods: ["get", "put", "take"].into_iter().zip(kinds).map(method).collect(),
     }

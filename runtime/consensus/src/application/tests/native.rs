@@ -76,7 +76,9 @@ impl Counter {
             "mute" => Ok(Outcome::default()),
             "answer" => Ok(Outcome { answered: vec![(call.unwrap(), Answer::Returned(vec![]))], ..value() }),
             "emit" | "read_emit" => {
-                Ok(Outcome { events: vec![Event { topic: "t".into(), payload: vec![] }], ..value() })
+                let payload = codec::to_bytes(&self.value);
+                let topic = if arguments.is_empty() { "t" } else { str::from_utf8(arguments).unwrap() }.into();
+                Ok(Outcome { events: vec![Event { topic, payload }], ..value() })
             }
             "timer" => Ok(Outcome { timers: vec![Timer { token: 1, due: Timestamp(9) }], ..value() }),
             "seed" => Ok(now(Answer::Returned(codec::to_bytes(&seed)))),
@@ -154,6 +156,41 @@ impl Objects for Native {
         Ok(outcome)
     }
 
+    fn invoke_all(
+        &mut self,
+        inputs: &[crate::objects::Input<'_>],
+        accept: &dyn Fn(usize, &Outcome) -> Result<(), String>,
+    ) -> Result<Vec<Outcome>, (usize, Fault)> {
+        let before = self.counters.clone();
+        let run = |(index, input): (usize, &crate::objects::Input<'_>)| {
+            let crate::objects::Input { object, invocation, arguments } = input;
+            let accept = |outcome: &Outcome| accept(index, outcome);
+            self.invoke(*object, invocation, arguments, &accept).map_err(|fault| (index, fault))
+        };
+        let outcomes: Result<Vec<Outcome>, (usize, Fault)> = inputs.iter().enumerate().map(run).collect();
+        if outcomes.is_err() {
+            self.counters = before;
+        }
+        outcomes
+    }
+
+    fn reinitialize(
+        &mut self,
+        object: ObjectId,
+        invocation: &Invocation<'_>,
+        arguments: &[u8],
+        accept: Accept<'_>,
+    ) -> Result<Outcome, Fault> {
+        let mut fresh = Counter { is_deaf: self.counters[&object].is_deaf, ..Counter::default() };
+        let outcome = match arguments {
+            b"refuse" => Outcome { reply: Reply::Now(Answer::Failed(b"no".to_vec())), ..Outcome::default() },
+            arguments => fresh.run(invocation, arguments)?,
+        };
+        accept(&outcome).map_err(Fault::Misbehaved)?;
+        self.counters.insert(object, fresh);
+        Ok(outcome)
+    }
+
     fn query(&mut self, object: ObjectId, invocation: &Invocation<'_>, arguments: &[u8]) -> Result<Outcome, Fault> {
         self.has_time(invocation)?;
         self.counters[&object].clone().run(invocation, arguments)
@@ -221,6 +258,7 @@ pub(super) fn interface() -> Interface {
         version: "1.0.0".into(),
         doc: String::new(),
         types: vec![Type::I64],
+        event: None,
         init: vec![],
         methods: names.into_iter().map(method).collect(),
     }
@@ -231,6 +269,7 @@ pub(super) fn interface_of(module: &[u8]) -> Interface {
     let mut interface = interface();
     match module {
         b"more" => interface.methods.push(Method { name: "extra".into(), ..interface.methods[0].clone() }),
+        b"loud" => interface.event = Some(TypeIndex(0)),
         b"less" => drop(interface.methods.remove(0)),
         _ => {}
     }

@@ -24,8 +24,8 @@ impl Cluster {
 
     fn try_upgrade(&mut self, object: ObjectId, module: &'static [u8]) -> OperationResult {
         let ask = Ask::Try { object, module: Bytes::from_static(module), limits: None };
-        match self.application.ask(7, &ask) {
-            Ok(Response::Operated { request: 7, result }) => result,
+        match self.ask(7, ask) {
+            Some(Response::Operated { request: 7, result }) => result,
             other => panic!("{other:?}"),
         }
     }
@@ -135,8 +135,9 @@ fn a_trial_says_what_an_upgrade_would_come_to_and_changes_nothing() {
     assert!(matches!(cluster.try_upgrade(ObjectId(3), b"more"), Err(ObjectError::Call(_))));
     assert_eq!(cluster.application.state_hash(), before);
     assert_eq!(cluster.call(2, 0, "add"), returned(2));
-    let host = Ask::Try { object: COUNTER, module: Bytes::from_static(b"host"), limits: None };
-    assert!(matches!(cluster.application.ask(7, &host), Err(HostFault::Object { .. })));
+    let ask = Ask::Try { object: COUNTER, module: Bytes::from_static(b"host"), limits: None };
+    let host = Question { client: ClientToken(2), request: 7, ask };
+    assert!(matches!(cluster.application.ask(&host), Err(HostFault::Object { .. })));
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Snapshots: what is restored is what was, and whatever else the bytes are is an error.
 
+use concoord_wire::client::Part;
+use concoord_wire::interface::REINITIALIZE;
+
 use super::*;
 
 /// Numbers drawn from a seed.
@@ -41,7 +44,7 @@ impl Histories {
 
     fn command(&mut self, index: u32) -> Command {
         let session = self.random.one_of(&self.opened);
-        match self.random.below(24) {
+        match self.random.below(26) {
             0 | 1 => {
                 self.opened.push(SessionId { slot: self.slot, index });
                 let ttl_ms = 1000 << self.random.below(7);
@@ -49,10 +52,26 @@ impl Histories {
             }
             2 => Command::CloseSession { session },
             3 => Command::KeepAlive { session },
+            24 => Command::ResumeSession {
+                session,
+                secret: 1 + u128::from(self.random.below(6)),
+                nonce: u128::from(self.random.below(4)),
+            },
+            25 => {
+                let methods = ["add", "read", "wake", "emit", "alarm", "fail", "trap"];
+                let part = |random: &mut Random| Part {
+                    object: ObjectId(1 + random.below(4) as u32),
+                    method: random.one_of(&methods).into(),
+                    arguments: Bytes::new(),
+                };
+                let parts: Vec<Part> = (0..self.random.below(4)).map(|_| part(&mut self.random)).collect();
+                let call = CallId { session, sequence: self.random.below(30) };
+                Command::Atomically { call, floor: 0, received: None, parts: codec::to_bytes(&parts).into() }
+            }
             22 | 23 => Command::Cancel { call: CallId { session, sequence: self.random.below(30) } },
             4 => {
                 let name = self.random.one_of(&["a", "b", "c", "d", ""]);
-                let module = self.random.one_of(&[&b"counter"[..], b"counter", b"deaf", b"refused", b"garbled"]);
+                let module = self.random.one_of(&[&b"counter"[..], b"loud", b"deaf", b"refused", b"garbled"]);
                 load_with(name, module, self.random.one_of(&[&b""[..], b"", b"bad"]))
             }
             5 | 6 => {
@@ -76,8 +95,24 @@ impl Histories {
                 let (sequence, object) = (self.random.below(30), ObjectId(1 + self.random.below(4) as u32));
                 let floor = self.random.below(8) * self.random.below(4);
                 let methods = [
-                    "add", "fail", "reject", "trap", "garble", "park", "mute", "emit", "read", "none", "wait", "wait",
-                    "wait", "wake", "alarm", "answer",
+                    "add",
+                    "fail",
+                    "reject",
+                    "trap",
+                    "garble",
+                    "park",
+                    "mute",
+                    "emit",
+                    "read",
+                    "none",
+                    "wait",
+                    "wait",
+                    "wait",
+                    "wake",
+                    "alarm",
+                    "answer",
+                    REINITIALIZE,
+                    "emit",
                 ];
                 let mut command = call(CallId { session, sequence }, floor, object, self.random.one_of(&methods));
                 if let Command::Call { wait_us, received, .. } = &mut command {
@@ -152,7 +187,8 @@ fn a_restored_application_is_the_same_and_goes_on_the_same() {
         assert_eq!(other.snapshot().unwrap(), bytes, "seed {seed}");
         for ask in [Ask::Describe { name: None }, Ask::Objects { name: None }, Ask::Objects { name: Some("a".into()) }]
         {
-            assert_eq!(other.ask(1, &ask), one.ask(1, &ask));
+            let question = Question { client: ClientToken(2), request: 1, ask };
+            assert_eq!(other.ask(&question), one.ask(&question));
         }
         (sessions, objects) = (sessions + one.sessions.len(), objects + one.registry.ids().count());
         for _ in 0..60 {

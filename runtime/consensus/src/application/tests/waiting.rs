@@ -3,10 +3,6 @@
 use super::*;
 
 impl Cluster {
-    fn id(&self, sequence: u64) -> CallId {
-        CallId { session: self.session, sequence }
-    }
-
     /// Calls a method that waits, for at most so long.
     fn wait(&mut self, sequence: u64, wait_us: u64) -> Vec<Completed> {
         let mut command = call(self.id(sequence), 0, COUNTER, "wait");

@@ -15,7 +15,8 @@ const OBJECTS: u64 = 3;
 
 fn guest() -> Vec<u8> {
     let (name, version, doc) = ("Guest".into(), "1".into(), String::new());
-    let description = codec::to_bytes(&Interface { name, version, doc, types: vec![], init: vec![], methods: vec![] });
+    let description =
+        codec::to_bytes(&Interface { name, version, doc, types: vec![], init: vec![], methods: vec![], event: None });
     let data: String = description.iter().map(|byte| format!("\\{byte:02x}")).collect();
     let text = GUEST.replace("DESCRIPTION_LENGTH", &description.len().to_string()).replace("DESCRIPTION", &data);
     wat::parse_str(text).expect("a module")

@@ -1,0 +1,174 @@
+//! `concoord lock`: a command that runs while a lock is held.
+
+use std::process::{Child, ExitCode, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use concoord_client::{Client, Options};
+use concoord_wire::abi::Answer;
+use concoord_wire::client::Consistency;
+use concoord_wire::codec;
+use concoord_wire::interface::{Interface, MethodKind, Type};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep};
+
+use crate::connect::{self, Connect};
+use crate::session::ttl;
+use crate::{duration, print};
+
+/// How often a running command is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Time that giving the lock back may take; with the session it is given back anyway.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Run a command while holding a lock
+///
+/// Waits until the lock is free, takes it, runs the command, and gives the lock back. The command has the fencing token as
+/// CONCOORD_TOKEN, for whoever guards what the lock is for. When the lock is lost, because the cluster was not reached for as
+/// long as --ttl, the command gets SIGTERM, and SIGKILL after --grace: before anybody else can have the lock.
+///
+/// The exit code is the command's (128 + N where signal N ended it), or 1 where there was no lock, or it was lost.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    connect: Connect,
+
+    /// The lock, or another object with the methods acquire and release, such as a semaphore
+    #[arg(value_name = "NAME")]
+    object: String,
+
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+
+    /// How long to wait for the lock, in the cluster's time [default: as long as it takes]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    wait: Option<Duration>,
+
+    /// How long the cluster may not be reached until the lock is lost
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = ttl)]
+    ttl: Duration,
+
+    /// How long the command has to end after SIGTERM when the lock is lost; it is taken off --ttl, so at most half of that
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration::parse)]
+    grace: Duration,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    match connect::runtime().and_then(|runtime| runtime.block_on(lock(arguments))) {
+        Ok(code) => code,
+        Err(error) => {
+            print::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn lock(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if arguments.grace > arguments.ttl / 2 {
+        bail!("--grace is longer than half of --ttl: the command would go on when somebody else has the lock");
+    }
+    // The session outlives what the client takes for its end by the grace, so the command has ended before that.
+    let options = Options { session_ttl: arguments.ttl, lost_before: arguments.grace, ..Options::default() };
+    let client = arguments.connect.client_with(options).await?;
+    let name = arguments.object.as_str();
+    let described = connect::describe(&client, Some(name), Consistency::Linearizable).await?;
+    check(name, &described.interface)?;
+    let waiting = arguments.wait.map_or_else(|| client.clone(), |wait| client.with_wait(wait));
+    let token = match waiting.call_waiting(Some(name), "acquire", Vec::new()).await? {
+        Answer::Returned(token) => codec::from_bytes::<u64>(&token).context("acquire gave no token")?,
+        Answer::Failed(_) => bail!("{name}.acquire failed"),
+        Answer::Rejected(why) => bail!("{name}.acquire did not run: {why}"),
+    };
+    let ended = run_command(arguments, &client, token).await;
+    if let Ok(Ended::Itself(_)) = ended {
+        // A lock that was revoked meanwhile is not ours any more.
+        let release = client.with_timeout(RELEASE_TIMEOUT);
+        let _ = release.call(Some(name), "release", codec::to_bytes(&Some(token))).await;
+    }
+    client.close().await;
+    match ended? {
+        Ended::Itself(status) => Ok(exit_code(status)),
+        Ended::Lost => bail!("{name} is lost: the cluster was not reached for too long; the command was stopped"),
+    }
+}
+
+/// Whether the object is one that can be held like a lock.
+fn check(name: &str, interface: &Interface) -> anyhow::Result<()> {
+    let acquire = interface.method("acquire").filter(|method| {
+        method.kind == MethodKind::Waiting
+            && method.arguments.is_empty()
+            && *interface.ty(method.result) == Type::U64
+            && method.error.is_none()
+    });
+    let release = interface.method("release").filter(|method| match &method.arguments[..] {
+        [token] => matches!(interface.ty(token.ty), Type::Option(of) if *interface.ty(*of) == Type::U64),
+        _ => false,
+    });
+    if acquire.is_some() && release.is_some() {
+        return Ok(());
+    }
+    bail!("{name} is no lock: it has no acquire() -> u64 that waits, and release(token: Option<u64>)")
+}
+
+/// How the command ended.
+enum Ended {
+    Itself(ExitStatus),
+    Lost,
+}
+
+async fn run_command(arguments: &Arguments, client: &Client, token: u64) -> anyhow::Result<Ended> {
+    let [program, rest @ ..] = &arguments.command[..] else { bail!("no command") };
+    let lost = client.lost();
+    tokio::pin!(lost);
+    // Whoever stops this command means the one that it runs.
+    let mut terminate = signal(SignalKind::terminate()).context("can't listen for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("can't listen for signals")?;
+    let mut command = std::process::Command::new(program);
+    let mut child = command.args(rest).env("CONCOORD_TOKEN", token.to_string()).spawn();
+    let child = child.as_mut().map_err(|error| anyhow::anyhow!("can't run {program}: {error}"))?;
+    loop {
+        if let Some(status) = child.try_wait().context("can't wait for the command")? {
+            return Ok(Ended::Itself(status));
+        }
+        tokio::select! {
+            () = &mut lost => {
+                stop(child, arguments.grace).await?;
+                return Ok(Ended::Lost);
+            }
+            _ = terminate.recv() => send(child, Signal::TERM),
+            // At a terminal, the command has got it too.
+            _ = interrupt.recv() => {}
+            () = sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+async fn stop(child: &mut Child, grace: Duration) -> anyhow::Result<()> {
+    let until = Instant::now() + grace;
+    send(child, Signal::TERM);
+    while child.try_wait().context("can't wait for the command")?.is_none() {
+        if Instant::now() >= until {
+            child.kill().context("can't end the command")?;
+            child.wait().context("can't wait for the command")?;
+            break;
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}
+
+/// The child was not waited for yet, so its id is still its own.
+fn send(child: &Child, signal: Signal) {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // One that has ended needs none.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+fn exit_code(status: ExitStatus) -> ExitCode {
+    use std::os::unix::process::ExitStatusExt;
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
