@@ -37,6 +37,7 @@
 //! - A `&mut self` method that takes `waiter: Waiter<T>` may let its caller wait for a `T` until another call answers it. A
 //!   method that takes `cx: &mut Context` knows the cluster's time, who calls, and draws random numbers. The functions
 //!   `session_closed`, `cancelled` and `timer`, without `pub`, run when that has happened.
+//!   [`WaitQueue`], [`Grants`] and [`Permits`] keep who waits and who holds what; `concoord::testing` runs such an object in tests.
 //! - `#[concoord::object(event = Change)]` lets the object emit a `Change` by [`Context::emit`], to whoever watches it.
 //! - Doc comments become the description that `concoord object show` prints.
 //! - `#[concoord::object]` stands above the struct's derives: it lets them find serde, so you need not depend on it.
@@ -56,8 +57,14 @@ extern crate self as concoord;
 
 mod bounds;
 mod context;
+mod grants;
 mod object;
+mod permits;
+mod wait_queue;
 mod waiting;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
 
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
@@ -67,13 +74,16 @@ pub use concoord_sdk_macros::{data, methods, object};
 pub use concoord_wire as wire;
 pub use concoord_wire::caller::{Caller, ProxyError};
 pub use context::{Context, Event};
+pub use grants::{Grant, Grants, Held};
 pub use object::Object;
-pub use waiting::{Ended, Grants, WaitQueue, Waiter, Waits};
+pub use permits::Permits;
+pub use wait_queue::{SERVE_AGAIN, WaitQueue};
+pub use waiting::{Ended, Waiter, Waits};
 
 /// What an object's file imports.
 pub mod prelude {
     pub use crate::wire::{CallId, SessionId, Timestamp};
-    pub use crate::{Context, Grants, Object, WaitQueue, Waiter};
+    pub use crate::{Context, Grants, Held, Object, Permits, WaitQueue, Waiter};
     pub use postcard_schema::Schema;
     pub use serde::{Deserialize, Serialize};
 }

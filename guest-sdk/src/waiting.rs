@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 use std::collections::{BTreeMap, VecDeque};
 
 use concoord_wire::abi::Answer;
-use concoord_wire::{CallId, Position, SessionId};
+use concoord_wire::{CallId, SessionId};
 use serde::{Deserialize, Serialize};
 
 use crate::Context;
@@ -47,7 +47,12 @@ impl<T> Waiter<T> {
 impl<T: Sent> Waiter<T> {
     /// Lets the call return.
     pub fn answer(self, cx: &mut Context, value: &T) {
-        cx.answer(self.call, Answer::Returned(value.encode()));
+        self.answer_encoded(cx, value.encode());
+    }
+
+    /// Lets the call return a value that is encoded already.
+    pub(crate) fn answer_encoded(self, cx: &mut Context, value: Vec<u8>) {
+        cx.answer(self.call, Answer::Returned(value));
     }
 }
 
@@ -112,95 +117,6 @@ where
     fn keep(&mut self, ended: Ended) -> bool {
         self.retain(|_, waits| waits.keep(ended));
         true
-    }
-}
-
-/// Waiters in the order in which they came.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct WaitQueue<T>(VecDeque<Waiter<T>>);
-
-impl<T> Default for WaitQueue<T> {
-    fn default() -> WaitQueue<T> {
-        WaitQueue(VecDeque::new())
-    }
-}
-
-impl<T> WaitQueue<T> {
-    /// Somebody comes behind all others.
-    pub fn push(&mut self, waiter: Waiter<T>) {
-        self.0.push_back(waiter);
-    }
-
-    /// Who has waited longest.
-    pub fn pop(&mut self) -> Option<Waiter<T>> {
-        self.0.pop_front()
-    }
-
-    /// How many wait.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether nobody waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl<T> Waits for WaitQueue<T> {
-    fn keep(&mut self, ended: Ended) -> bool {
-        self.0.keep(ended)
-    }
-}
-
-/// What was granted to whom: fencing tokens and the sessions that hold them.
-///
-/// A token is the position of the input that granted it, so a later grant of whatever has a larger one, for as long as the
-/// cluster lives, over restores too.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Grants(Vec<(Position, SessionId)>);
-
-impl Grants {
-    /// Grants something to a waiter, who gets the token.
-    pub fn grant(&mut self, cx: &mut Context, waiter: Waiter<u64>) {
-        let token = cx.position();
-        self.0.push((token, waiter.session()));
-        waiter.answer(cx, &token.0);
-    }
-
-    /// Takes one grant of this token back from the session that calls. Gives whether it had one.
-    pub fn release(&mut self, cx: &Context, token: u64) -> bool {
-        let held = |(of, session): &(Position, SessionId)| of.0 == token && Some(*session) == cx.caller();
-        let found = self.0.iter().position(held);
-        found.map(|at| self.0.remove(at)).is_some()
-    }
-
-    /// Takes everything back from a session. Gives how much that was.
-    pub fn end(&mut self, session: SessionId) -> usize {
-        let before = self.0.len();
-        self.0.retain(|(_, of)| *of != session);
-        before - self.0.len()
-    }
-
-    /// Tokens and sessions, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, SessionId)> {
-        self.0.iter().map(|(token, session)| (token.0, *session))
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether nothing is granted.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 

@@ -227,7 +227,7 @@ fn samples() -> [Sample; 12] {
             words(["tidy", "at", "3:00"]),
         ),
         ("kv", module!("kv"), None, "put", words(["color", "blue"])),
-        ("lock", module!("lock"), Some(("acquire", vec![])), "release", codec::to_bytes(&7_u64)),
+        ("lock", module!("lock"), Some(("acquire", vec![])), "release", codec::to_bytes(&Some(7_u64))),
         ("log", module!("log"), None, "write", words(["started"])),
         ("membership", module!("membership"), None, "add", words(["ann"])),
         ("nameservercoord", module!("nameservercoord"), None, "addnodetosubdomain", node),

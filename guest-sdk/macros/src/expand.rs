@@ -265,6 +265,7 @@ fn proxy_impl(object: &Ident, methods: &[Method]) -> TokenStream {
     let calls = methods.iter().map(proxy_method);
     quote! {
         #[cfg(not(target_arch = "wasm32"))]
+        #[allow(non_snake_case, reason = "the author answers for the names")]
         impl<C: ::concoord::Caller> #proxy<C> {
             /// For the cluster's first object.
             pub fn new(caller: C) -> Self {
