@@ -32,16 +32,27 @@ macro_rules! builtins {
 /// All standard objects, by name.
 const BUILTINS: &[Builtin] = builtins! {
     "bank" => "Bank",
+    "barrier" => "Barrier",
     "binarytree" => "BinaryTree",
+    "boundedsemaphore" => "BoundedSemaphore",
+    "condition" => "Condition",
     "counter" => "Counter",
+    "election" => "Election",
     "idgenerator" => "IdGenerator",
     "jobmanager" => "JobManager",
     "kv" => "Kv",
+    "latch" => "Latch",
     "lock" => "Lock",
     "log" => "Log",
     "membership" => "Membership",
+    "meshmembership" => "MeshMembership",
     "nameservercoord" => "NameserverCoord",
     "pinger" => "Pinger",
+    "queue" => "Queue",
+    "ratelimiter" => "RateLimiter",
+    "rlock" => "RLock",
+    "rwlock" => "RwLock",
+    "semaphore" => "Semaphore",
     "stack" => "Stack",
 };
 
@@ -123,8 +134,9 @@ mod tests {
         assert!(error.contains("no such file"), "{error}");
         assert!(
             error.ends_with(
-                "the built-in objects are bank, binarytree, counter, idgenerator, jobmanager, kv, lock, \
-                                 log, membership, nameservercoord, pinger, stack"
+                "the built-in objects are bank, barrier, binarytree, boundedsemaphore, condition, counter, election, \
+                 idgenerator, jobmanager, kv, latch, lock, log, membership, meshmembership, nameservercoord, pinger, \
+                 queue, ratelimiter, rlock, rwlock, semaphore, stack"
             ),
             "{error}"
         );
