@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use concoord_wire::abi::{Answer, Invocation, Outcome, Reply, Trigger};
+use concoord_wire::abi::{Answer, Event, Invocation, Outcome, Reply, Trigger};
 use concoord_wire::codec::{from_bytes, to_bytes};
 use concoord_wire::limits::ANSWERED_MAX;
 use concoord_wire::{CallId, Position, SessionId, Slot, Timestamp};
@@ -71,6 +71,8 @@ pub struct Step {
     pub reply: Reply,
     /// Calls that waited and do no more, with their answers.
     pub answered: Vec<(CallId, Answer)>,
+    /// What was emitted.
+    pub events: Vec<Event>,
 }
 
 impl<T: Object> Table<T> {
@@ -120,7 +122,9 @@ impl<T: Object> Table<T> {
         {
             self.timers.remove(&token);
             self.now = due;
-            all.answered.extend(self.input(None, None, Trigger::Timer { token }, &[]).answered);
+            let step = self.input(None, None, Trigger::Timer { token }, &[]);
+            all.answered.extend(step.answered);
+            all.events.extend(step.events);
         }
         self.now = until;
         all
@@ -147,16 +151,18 @@ impl<T: Object> Table<T> {
         self.position += 1;
         let invocation =
             Invocation { position: Position(self.position), now: self.now, seed: self.position, call, caller, trigger };
-        let Outcome { reply, answered, timers, .. } = self.object.dispatch(&invocation, arguments);
+        let Outcome { reply, answered, events, timers, .. } = self.object.dispatch(&invocation, arguments);
         assert!(answered.len() <= ANSWERED_MAX, "{} calls answered at once", answered.len());
         for (call, _) in &answered {
             assert!(self.parked.remove(call), "call {call} was answered and does not wait");
         }
+        // Each of these takes a position too.
+        self.position += (answered.len() + events.len()) as u64;
         self.parked.extend(call.filter(|_| reply == Reply::Parked));
         let earliest = Timestamp(self.now.0 + TIMER_AFTER_US_MIN);
         self.timers.extend(timers.iter().map(|timer| (timer.token, timer.due.max(earliest))));
         self.object = T::import(&self.object.export()).expect("an object reads what it exports");
-        Step { call, reply, answered }
+        Step { call, reply, answered, events }
     }
 }
 
@@ -185,6 +191,22 @@ impl Step {
             Reply::Now(answer) => value(answer),
             reply => panic!("nothing returned: {reply:?}"),
         }
+    }
+
+    /// Topics and events that were emitted.
+    ///
+    /// # Panics
+    /// When one is no `E`.
+    #[must_use]
+    pub fn emitted<E: DeserializeOwned>(&self) -> Vec<(String, E)> {
+        let event = |event: &Event| (event.topic.clone(), from_bytes(&event.payload).expect("an event of this type"));
+        self.events.iter().map(event).collect()
+    }
+
+    /// Whether the call failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        matches!(self.reply, Reply::Now(Answer::Failed(_)))
     }
 
     /// What the call failed with.

@@ -105,12 +105,12 @@ mod tests {
         assert!(table.call(4, "notify", &Some(2_u32)).answered.is_empty(), "the lock is held");
         assert_eq!(table.object.waiters(), ["3-0"]);
         assert_eq!(table.call(4, "release", &Some(7_u64)).woken::<u64>(), [(5, 10)], "it came before");
-        assert_eq!(table.call(5, "wait", &()).woken::<u64>(), [(1, 11)]);
-        assert_eq!(table.object.holders(), [Held { token: 11, session: "1-0".into() }]);
-        assert_eq!(table.call(1, "release", &None::<u64>).woken::<u64>(), [(2, 12)]);
+        assert_eq!(table.call(5, "wait", &()).woken::<u64>(), [(1, 12)]);
+        assert_eq!(table.object.holders(), [Held { token: 12, session: "1-0".into() }]);
+        assert_eq!(table.call(1, "release", &None::<u64>).woken::<u64>(), [(2, 14)]);
         table.call(2, "notifyAll", &()).returned::<()>();
-        assert_eq!(table.call(2, "release", &None::<u64>).woken::<u64>(), [(3, 14)]);
-        assert_eq!(table.call(9, "revoke", &14_u64).woken::<u64>(), [(5, 15)]);
+        assert_eq!(table.call(2, "release", &None::<u64>).woken::<u64>(), [(3, 17)]);
+        assert_eq!(table.call(9, "revoke", &17_u64).woken::<u64>(), [(5, 19)]);
     }
 
     #[test]

@@ -133,8 +133,8 @@ mod tests {
         assert_eq!(table.call(1, "resign", &None::<u64>).woken::<u64>(), [(2, 7)]);
         assert_eq!(table.object.leader(), Some(leader(7, 2, "b")), "what it campaigned with");
         no_leader(&table.call(9, "revoke", &1_u64));
-        assert_eq!(table.call(9, "revoke", &7_u64).woken::<u64>(), [(3, 9)]);
-        assert_eq!(table.object.holders(), [Held { token: 9, session: "3-0".into() }]);
+        assert_eq!(table.call(9, "revoke", &7_u64).woken::<u64>(), [(3, 10)]);
+        assert_eq!(table.object.holders(), [Held { token: 10, session: "3-0".into() }]);
         table.close(3);
         assert_eq!(table.object.leader(), None);
     }
@@ -151,7 +151,7 @@ mod tests {
         let resigned = table.call(1, "resign", &Some(2_u64));
         let second = table.object.leader().expect("it leads");
         assert_eq!(resigned.answer_to(waits), Some(second.clone()));
-        assert_eq!((second.value, second.token), ("b".into(), 6));
+        assert_eq!((second.value, second.token), ("b".into(), 7));
     }
 
     /// The proposed values differ, so that a wrong one is seen.

@@ -109,13 +109,13 @@ mod tests {
         not_held(&table.call(3, "release", &None::<u64>));
         assert!(table.call(1, "release", &None::<u64>).answered.is_empty());
         assert_eq!(table.call(2, "release", &Some(2_u64)).woken::<u64>(), [(3, 12)]);
-        assert_eq!(table.call(3, "release", &Some(12_u64)).woken::<u64>(), [(4, 13), (5, 14)], "together");
+        assert_eq!(table.call(3, "release", &Some(12_u64)).woken::<u64>(), [(4, 14), (5, 15)], "together");
         assert_eq!(table.object.waiters(), ["6-0", "7-0"]);
         not_held(&table.call(9, "revoke", &12_u64));
-        assert!(table.call(9, "revoke", &13_u64).answered.is_empty());
-        assert_eq!(table.close(5).woken::<u64>(), [(6, 16)]);
-        assert_eq!(table.call(6, "release", &None::<u64>).woken::<u64>(), [(7, 17)]);
-        assert_eq!((tried(&mut table, "try_read"), tried(&mut table, "try_write")), (Some(18), None));
+        assert!(table.call(9, "revoke", &14_u64).answered.is_empty());
+        assert_eq!(table.close(5).woken::<u64>(), [(6, 19)]);
+        assert_eq!(table.call(6, "release", &None::<u64>).woken::<u64>(), [(7, 21)]);
+        assert_eq!((tried(&mut table, "try_read"), tried(&mut table, "try_write")), (Some(23), None));
     }
 
     #[test]

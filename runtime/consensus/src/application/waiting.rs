@@ -14,6 +14,8 @@ impl<O: Objects> Application<O> {
     pub(super) fn carry_out(&mut self, object: ObjectId, outcome: Outcome, said: &mut Said) {
         let Outcome { answered, events, timers, .. } = outcome;
         for (call, answer) in answered {
+            // Each takes a position: an object may have given each a token of its own.
+            self.position = self.position.next();
             if self.parked.get(call).is_some_and(|wait| wait.object == object) {
                 self.parked.remove(call);
                 self.answer(call, Some(object), Ok(answer), said);

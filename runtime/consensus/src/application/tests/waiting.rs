@@ -32,6 +32,18 @@ fn in_vain(wait_us: u64) -> CallResult {
 }
 
 #[test]
+fn each_answer_takes_a_position_so_tokens_of_one_input_are_never_given_again() {
+    let mut cluster = Cluster::new();
+    (1..=3).for_each(|sequence| drop(cluster.wait(sequence, 0)));
+    let before = cluster.application.position();
+    cluster.call(4, 0, "wake").unwrap();
+    assert_eq!(cluster.application.position().0, before.0 + 1 + 3);
+    let input = cluster.counter().inputs.last().unwrap().0;
+    cluster.call(5, 0, concoord_wire::interface::REINITIALIZE).unwrap();
+    assert_eq!(input.0 + 3 + 1, cluster.counter().inputs[0].0.0, "above what the three may have been given");
+}
+
+#[test]
 fn a_parked_call_is_answered_by_another_one_and_a_retry_gets_the_same() {
     let mut cluster = Cluster::new();
     let (first, second) = (cluster.id(1), cluster.id(2));
