@@ -14,7 +14,7 @@ pub(crate) fn expand(block: &ItemImpl) -> Result<TokenStream> {
     let methods = method::read(block)?;
     let limits = limits(&object, &methods.methods);
     let implementation = object_impl(&object, &methods);
-    let proxy = proxy_impl(&object, &methods.methods);
+    let proxy = proxy_impl(&object, &methods);
     Ok(quote! {
         #limits
         #implementation
@@ -260,9 +260,10 @@ fn hook(object: &Ident, hook: &Hook) -> TokenStream {
     }
 }
 
-fn proxy_impl(object: &Ident, methods: &[Method]) -> TokenStream {
+fn proxy_impl(object: &Ident, methods: &Methods) -> TokenStream {
     let proxy = proxy_name(object);
-    let calls = methods.iter().map(proxy_method);
+    let calls = methods.methods.iter().map(proxy_method);
+    let reinitialize = proxy_reinitialize(methods);
     quote! {
         #[cfg(not(target_arch = "wasm32"))]
         #[allow(non_snake_case, reason = "the author answers for the names")]
@@ -278,8 +279,40 @@ fn proxy_impl(object: &Ident, methods: &[Method]) -> TokenStream {
             }
 
             #(#calls)*
+
+            #reinitialize
         }
     }
+}
+
+/// The constructor as a call, unless the object has a method of this name.
+fn proxy_reinitialize(methods: &Methods) -> Option<TokenStream> {
+    if methods.methods.iter().any(|method| method.name == "reinitialize") {
+        return None;
+    }
+    let arguments = methods.constructor.as_ref().map_or(&[][..], |constructor| &constructor.arguments);
+    let parameters = arguments.iter().map(|(name, ty)| quote!(#name: #ty));
+    let count = arguments.len();
+    let encoded = arguments.iter().map(|(name, ty)| {
+        let sent = sent(ty);
+        quote!(#sent::encode(&#name))
+    });
+    Some(quote! {
+        /// Starts the object anew, as if it were loaded now. Fencing tokens and revisions go on growing.
+        ///
+        /// # Errors
+        /// When the call got no answer, or the constructor refuses.
+        pub async fn reinitialize(
+            &self,
+            #(#parameters),*
+        ) -> ::core::result::Result<(), ::concoord::ProxyError<C::Error>> {
+            use ::concoord::wire::interface::{MethodKind, REINITIALIZE};
+            let arguments: [::std::vec::Vec<u8>; #count] = [#(#encoded),*];
+            let object = self.object.as_deref();
+            let answer = self.caller.invoke(object, REINITIALIZE, MethodKind::Update, arguments.concat()).await;
+            ::concoord::wire::caller::returned(answer, <() as ::concoord::__private::Sent>::decode)
+        }
+    })
 }
 
 fn proxy_method(method: &Method) -> TokenStream {
