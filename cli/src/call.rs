@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
-use concoord_client::{CallError, ClientError, Options};
+use anyhow::{Context, anyhow, bail};
+use concoord_client::{CallError, Client, ClientError, Options};
 use concoord_wire::abi::Answer;
 use concoord_wire::client::Consistency;
 use concoord_wire::interface::{Argument, Interface, Method, MethodKind, REINITIALIZE, Type, TypeIndex};
 use concoord_wire::{json, signature};
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::connect::{self, Connect};
 use crate::session::Session;
@@ -58,13 +59,35 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 async fn call(arguments: &Arguments) -> anyhow::Result<Value> {
     let target = Target::parse(&arguments.target);
     let deadline = Instant::now() + arguments.timeout;
-    let left = || deadline.saturating_duration_since(Instant::now());
     let options =
         Options { session_ttl: arguments.session.ttl, session: arguments.session.token()?, ..Options::default() };
     let client = match arguments.connect.client_within_with(arguments.timeout, options).await {
         Err(error) if is_session_gone(&error) => bail!(arguments.session.advice()),
         connected => connected?,
     };
+    let mut interrupt = signal(SignalKind::interrupt()).context("can't listen for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("can't listen for signals")?;
+    // Whatever comes of it, the session does not outlive the command unless it is to be kept.
+    let result = tokio::select! {
+        result = call_by(&client, arguments, target, deadline) => result,
+        _ = interrupt.recv() => Err(anyhow!("interrupted")),
+        _ = terminate.recv() => Err(anyhow!("interrupted")),
+    };
+    if arguments.session.is_kept() {
+        client.detach().await;
+    } else {
+        client.close().await;
+    }
+    result
+}
+
+async fn call_by(
+    client: &Client,
+    arguments: &Arguments,
+    target: Target<'_>,
+    deadline: Instant,
+) -> anyhow::Result<Value> {
+    let left = || deadline.saturating_duration_since(Instant::now());
     let consistency = if arguments.stale { Consistency::Stale } else { Consistency::Linearizable };
     let described = connect::describe(&client.with_timeout(left()), target.object, consistency).await?;
     let (object, interface) = (described.name.as_str(), &described.interface);
@@ -89,11 +112,7 @@ async fn call(arguments: &Arguments) -> anyhow::Result<Value> {
         }
         MethodKind::Query => client.query(Some(object), &method.name, encoded, consistency).await,
     };
-    let result = decode(object, interface, method, &answer?);
-    if !arguments.session.is_kept() {
-        client.close().await;
-    }
-    result
+    decode(object, interface, method, &answer?)
 }
 
 fn is_session_gone(error: &anyhow::Error) -> bool {

@@ -10,7 +10,7 @@ use concoord_wire::client::Consistency;
 use concoord_wire::codec;
 use concoord_wire::interface::{Interface, MethodKind, Type};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use crate::connect::{self, Connect};
@@ -72,26 +72,44 @@ async fn lock(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     // The session outlives what the client takes for its end by the grace, so the command has ended before that.
     let options = Options { session_ttl: arguments.ttl, lost_before: arguments.grace, ..Options::default() };
     let client = arguments.connect.client_with(options).await?;
+    let held = hold(arguments, &client).await;
+    // What it holds goes with the session, and what it waits for.
+    client.close().await;
+    match held? {
+        Ended::Itself(status) => Ok(exit_code(status)),
+        Ended::Lost => {
+            let name = &arguments.object;
+            bail!("{name} is lost: the cluster was not reached for too long; the command was stopped")
+        }
+        Ended::Interrupted => bail!("interrupted"),
+    }
+}
+
+/// Takes the lock, runs the command, and gives the lock back.
+async fn hold(arguments: &Arguments, client: &Client) -> anyhow::Result<Ended> {
     let name = arguments.object.as_str();
-    let described = connect::describe(&client, Some(name), Consistency::Linearizable).await?;
+    // Whoever stops this command later means the one that it runs.
+    let mut signals = Signals::listen().context("can't listen for signals")?;
+    let described = connect::describe(client, Some(name), Consistency::Linearizable).await?;
     check(name, &described.interface)?;
     let waiting = arguments.wait.map_or_else(|| client.clone(), |wait| client.with_wait(wait));
-    let token = match waiting.call_waiting(Some(name), "acquire", Vec::new()).await? {
+    let lost = client.lost();
+    let acquired = tokio::select! {
+        acquired = waiting.call_waiting(Some(name), "acquire", Vec::new()) => acquired?,
+        _ = signals.next() => return Ok(Ended::Interrupted),
+    };
+    let token = match acquired {
         Answer::Returned(token) => codec::from_bytes::<u64>(&token).context("acquire gave no token")?,
         Answer::Failed(_) => bail!("{name}.acquire failed"),
         Answer::Rejected(why) => bail!("{name}.acquire did not run: {why}"),
     };
-    let ended = run_command(arguments, &client, token).await;
+    let ended = run_command(arguments, lost, signals, token).await;
     if let Ok(Ended::Itself(_)) = ended {
         // A lock that was revoked meanwhile is not ours any more.
         let release = client.with_timeout(RELEASE_TIMEOUT);
         let _ = release.call(Some(name), "release", codec::to_bytes(&Some(token))).await;
     }
-    client.close().await;
-    match ended? {
-        Ended::Itself(status) => Ok(exit_code(status)),
-        Ended::Lost => bail!("{name} is lost: the cluster was not reached for too long; the command was stopped"),
-    }
+    ended
 }
 
 /// Whether the object is one that can be held like a lock.
@@ -115,16 +133,39 @@ fn check(name: &str, interface: &Interface) -> anyhow::Result<()> {
 /// How the command ended.
 enum Ended {
     Itself(ExitStatus),
+    /// It was stopped, since the lock was lost.
     Lost,
+    /// It was not begun.
+    Interrupted,
 }
 
-async fn run_command(arguments: &Arguments, client: &Client, token: u64) -> anyhow::Result<Ended> {
+/// What asks this command to stop.
+struct Signals {
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.terminate.recv() => Signal::TERM,
+            _ = self.interrupt.recv() => Signal::INT,
+        }
+    }
+}
+
+async fn run_command(
+    arguments: &Arguments,
+    lost: impl Future<Output = ()>,
+    mut signals: Signals,
+    token: u64,
+) -> anyhow::Result<Ended> {
     let [program, rest @ ..] = &arguments.command[..] else { bail!("no command") };
-    let lost = client.lost();
     tokio::pin!(lost);
-    // Whoever stops this command means the one that it runs.
-    let mut terminate = signal(SignalKind::terminate()).context("can't listen for signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("can't listen for signals")?;
     let mut command = std::process::Command::new(program);
     let mut child = command.args(rest).env("CONCOORD_TOKEN", token.to_string()).spawn();
     let child = child.as_mut().map_err(|error| anyhow::anyhow!("can't run {program}: {error}"))?;
@@ -137,9 +178,8 @@ async fn run_command(arguments: &Arguments, client: &Client, token: u64) -> anyh
                 stop(child, arguments.grace).await?;
                 return Ok(Ended::Lost);
             }
-            _ = terminate.recv() => send(child, Signal::TERM),
-            // At a terminal, the command has got it too.
-            _ = interrupt.recv() => {}
+            // At a terminal, the command has got an interrupt by itself.
+            signal = signals.next() => if signal == Signal::TERM { send(child, signal) },
             () = sleep(LOOK_EVERY) => {}
         }
     }

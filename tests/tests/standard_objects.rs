@@ -1,7 +1,7 @@
 //! The standard objects, all of them with all their methods: over three replicas, from the command line and through their
 //! proxies, and natively beside their modules.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,14 +17,15 @@ use concoord_objects::jobmanager::{Job, JobManager, JobManagerError, JobManagerP
 use concoord_objects::kv::{Entry, Kv, KvError, KvProxy, Range};
 use concoord_objects::nameservercoord::{NameserverCoord, NameserverCoordError, NameserverCoordProxy, Nodes};
 use concoord_objects::{
-    BinaryTree, BinaryTreeProxy, Counter, CounterProxy, Log, LogProxy, Membership, MembershipError, MembershipProxy,
-    Pinger, PingerError, PingerProxy, Stack, StackError, StackProxy,
+    Barrier, BinaryTree, BinaryTreeProxy, BoundedSemaphore, Condition, Counter, CounterProxy, Election, Latch, Lock,
+    Log, LogProxy, Membership, MembershipError, MembershipProxy, MeshMembership, Pinger, PingerError, PingerProxy,
+    Queue, RLock, RateLimiter, RwLock, Semaphore, Stack, StackError, StackProxy,
 };
 use concoord_tests::cluster::{Cluster, Finished, binary, concoord};
 use concoord_wire::abi::{Invocation, ObjectLimits, Outcome, Rejection, Reply, Trigger};
 use concoord_wire::codec::to_bytes;
 use concoord_wire::interface::{Interface, Method, MethodKind, Type, TypeIndex};
-use concoord_wire::{ObjectId, Position, Timestamp, signature};
+use concoord_wire::{CallId, ObjectId, Position, SessionId, Slot, Timestamp, json, signature};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
@@ -36,7 +37,7 @@ const CALLS: u64 = 400;
 struct Standard {
     interface: Interface,
     /// Runs the schedule of this seed natively and in the executor.
-    compare: fn(&mut Executor, ObjectId, u64) -> Answers,
+    compare: fn(&mut Executor, ObjectId, &[u8], u64) -> Answers,
 }
 
 impl Standard {
@@ -53,9 +54,25 @@ impl Standard {
         format!("concoord.object.{}.{}", self.name(), self.interface.name)
     }
 
-    fn calls(&self) -> Vec<Line> {
-        let file = repository(&format!("objects-wasm/{}/calls", self.name()));
-        read(&file).lines().map(Line::parse).collect()
+    /// What the constructor is given, and the calls that are made then.
+    fn calls(&self) -> (Option<String>, Vec<Line>) {
+        let file = read(&repository(&format!("objects-wasm/{}/calls", self.name())));
+        let (init, lines) = match file.strip_prefix("init ").and_then(|rest| rest.split_once('\n')) {
+            Some((init, lines)) => (Some(init.to_owned()), lines),
+            None => (None, file.as_str()),
+        };
+        (init, lines.lines().map(Line::parse).collect())
+    }
+
+    /// Postcard of what the constructor is given for schedules.
+    fn init(&self) -> Vec<u8> {
+        let init = match self.name().as_str() {
+            // With one party, for which the calls are, nobody waits.
+            "barrier" => "[3]".into(),
+            _ => self.calls().0.unwrap_or_else(|| "[]".into()),
+        };
+        let values: Vec<serde_json::Value> = serde_json::from_str(&init).expect("a JSON array");
+        json::encode_arguments(&self.interface, &self.interface.init, &values).expect("what it takes")
     }
 
     fn method(&self, line: &Line) -> &Method {
@@ -64,26 +81,37 @@ impl Standard {
     }
 }
 
-fn all() -> [Standard; 11] {
+fn all() -> [Standard; 23] {
     [
         Standard::of::<Bank>(),
+        Standard::of::<Barrier>(),
         Standard::of::<BinaryTree>(),
+        Standard::of::<BoundedSemaphore>(),
+        Standard::of::<Condition>(),
         Standard::of::<Counter>(),
+        Standard::of::<Election>(),
         Standard::of::<IdGenerator>(),
         Standard::of::<JobManager>(),
         Standard::of::<Kv>(),
+        Standard::of::<Latch>(),
+        Standard::of::<Lock>(),
         Standard::of::<Log>(),
         Standard::of::<Membership>(),
+        Standard::of::<MeshMembership>(),
         Standard::of::<NameserverCoord>(),
         Standard::of::<Pinger>(),
+        Standard::of::<Queue>(),
+        Standard::of::<RLock>(),
+        Standard::of::<RateLimiter>(),
+        Standard::of::<RwLock>(),
+        Standard::of::<Semaphore>(),
         Standard::of::<Stack>(),
     ]
 }
 
-/// The names of all that there are, in order: those that let their callers wait have tests of their own.
+/// The names of all, in order.
 fn names() -> Vec<String> {
     let mut names: Vec<String> = all().iter().map(Standard::name).collect();
-    names.push("lock".into());
     names.sort_unstable();
     names
 }
@@ -99,47 +127,63 @@ fn read(file: &Path) -> String {
 /// A line of `objects-wasm/NAME/calls`.
 struct Line {
     words: Vec<String>,
-    /// JSON, or `failed: ` and the error as JSON.
-    expected: String,
+    /// JSON, or `failed: ` and the error as JSON. Nothing where it is not the same every time: then it is some JSON.
+    expected: Option<String>,
 }
 
 impl Line {
     fn parse(line: &str) -> Line {
-        let (call, expected) = line.split_once(" => ").unwrap_or_else(|| panic!("{line}: nothing is expected"));
-        Line { words: call.split(' ').map(String::from).collect(), expected: expected.into() }
+        let (call, expected) = match line.split_once(" => ") {
+            Some((call, expected)) => (call, Some(expected.into())),
+            None => (line, None),
+        };
+        Line { words: call.split(' ').map(String::from).collect(), expected }
     }
 
-    /// Calls the object of this name.
-    fn call(&self, addresses: &str, object: &str) -> Finished {
+    /// Calls the object of this name, in the session of this file if there is one.
+    fn call(&self, addresses: &str, object: &str, session: Option<&Path>) -> Finished {
         let target = format!("{object}.{}", self.words[0]);
-        let words = self.words[1..].iter().map(String::as_str);
-        concoord(&["call", "-c", addresses, &target].into_iter().chain(words).collect::<Vec<_>>())
+        let mut command = vec!["call", "-c", addresses, &target];
+        if let Some(session) = session {
+            command.extend(["--session", session.to_str().expect("a path is text")]);
+        }
+        command.push("--");
+        command.extend(self.words[1..].iter().map(String::as_str));
+        concoord(&command)
     }
 
-    /// What the call should come to.
-    fn finished(&self, object: &str) -> Finished {
-        match self.expected.strip_prefix("failed: ") {
-            None => Finished { code: Some(0), stdout: format!("{}\n", self.expected), stderr: String::new() },
+    fn check(&self, object: &str, finished: &Finished) {
+        let what = format!("{object}: {:?}", self.words);
+        let Some(expected) = &self.expected else {
+            let result = serde_json::from_str::<serde_json::Value>(&finished.stdout);
+            assert!(finished.code == Some(0) && result.is_ok(), "{what}: {finished:?}");
+            return;
+        };
+        let wanted = match expected.strip_prefix("failed: ") {
+            None => Finished { code: Some(0), stdout: format!("{expected}\n"), stderr: String::new() },
             Some(_) => Finished {
                 code: Some(1),
                 stdout: String::new(),
-                stderr: format!("concoord: {object}.{} {}\n", self.words[0], self.expected),
+                stderr: format!("concoord: {object}.{} {expected}\n", self.words[0]),
             },
-        }
+        };
+        assert_eq!(*finished, wanted, "{what}");
     }
 }
 
-fn load(addresses: &str, name: &str, given: &str) {
-    let loaded = concoord(&["object", "load", name, given, "-c", addresses]);
+fn load(addresses: &str, name: &str, given: &str, init: Option<&str>) {
+    let init = init.map_or(vec![], |init| vec!["--init", init]);
+    let loaded = concoord(&[&["object", "load", name, given, "-c", addresses], &init[..]].concat());
     let is_loaded = loaded.stdout.starts_with(&format!("{name}: loaded, is object "));
     assert!(loaded.code == Some(0) && is_loaded, "{name}: {loaded:?}");
 }
 
-/// Runs the lines of an object's file in their order, and then its queries at each replica alone.
-fn run_calls(standard: &Standard, addresses: &str, replicas: &[SocketAddr]) {
-    let (name, lines) = (standard.name(), standard.calls());
+/// Runs the lines of an object's file in their order, in one session, and then its queries at each replica alone.
+fn run_calls(standard: &Standard, addresses: &str, replicas: &[SocketAddr], directory: &Path) {
+    let (name, (_, lines)) = (standard.name(), standard.calls());
+    let session = directory.join(format!("{name}.session"));
     for line in &lines {
-        assert_eq!(line.call(addresses, &name), line.finished(&name), "{name}: {:?}", line.words);
+        line.check(&name, &line.call(addresses, &name, Some(&session)));
     }
     let called: BTreeSet<_> = lines.iter().map(|line| &line.words[0]).collect();
     let methods: BTreeSet<_> = standard.interface.methods.iter().map(|method| &method.name).collect();
@@ -148,9 +192,9 @@ fn run_calls(standard: &Standard, addresses: &str, replicas: &[SocketAddr]) {
     for line in lines.iter().filter(|line| standard.method(line).kind == MethodKind::Query) {
         if asked.insert(&line.words) {
             let [first, others @ ..] = replicas else { panic!("there are replicas") };
-            let answer = line.call(&first.to_string(), &name);
+            let answer = line.call(&first.to_string(), &name, None);
             for other in others {
-                assert_eq!(line.call(&other.to_string(), &name), answer, "{name} at {other}: {:?}", line.words);
+                assert_eq!(line.call(&other.to_string(), &name, None), answer, "{name} at {other}: {:?}", line.words);
             }
         }
     }
@@ -164,10 +208,11 @@ fn all_methods_of_all_objects_run_alike_on_three_replicas() {
         let name = standard.name();
         if name != "counter" {
             // By either name.
-            load(&addresses, &name, &if index % 2 == 0 { name.clone() } else { standard.dotted_name() });
+            let given = if index % 2 == 0 { name.clone() } else { standard.dotted_name() };
+            load(&addresses, &name, &given, standard.calls().0.as_deref());
         }
-        run_calls(standard, &addresses, &replicas);
-        load(&addresses, &typed(&name), &name);
+        run_calls(standard, &addresses, &replicas, cluster.scratch().path());
+        load(&addresses, &typed(&name), &name, standard.calls().0.as_deref());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -255,15 +300,16 @@ async fn names_and_jobs(client: &Client) {
 
 async fn stores(client: &Client) {
     let kv = KvProxy::named(client, typed("kv"));
-    let first = kv.put("k".into(), "1".into()).await.expect("it is written");
-    let second = kv.compare_and_set("k".into(), first, "2".into()).await.expect("nobody wrote since");
+    let first = kv.put("k".into(), "1".into(), None).await.expect("it is written");
+    let second = kv.compare_and_set("k".into(), first, "2".into(), None).await.expect("nobody wrote since");
     assert!(second > first);
     let conflict = Err(failed(KvError::Conflict { revision: second }));
-    assert_eq!(kv.compare_and_set("k".into(), first, "3".into()).await, conflict);
-    let entry = Entry { value: "2".into(), revision: second };
+    assert_eq!(kv.compare_and_set("k".into(), first, "3".into(), None).await, conflict);
+    let entry = Entry { value: "2".into(), revision: second, expires: None };
     assert_eq!(kv.get("k".into()).await, Ok(Some(entry.clone())));
-    let range = Range { entries: [("k".into(), entry)].into(), more: false };
-    assert_eq!(kv.range("a".into(), None, 9).await, Ok(range));
+    let range = kv.range("a".into(), None, 9).await.expect("it answers");
+    assert!(range.revision > second, "the event of the last write comes behind it");
+    assert_eq!(range, Range { entries: [("k".into(), entry)].into(), more: false, revision: range.revision });
     assert_eq!((kv.delete("k".into()).await, kv.delete("k".into()).await), (Ok(Some(second)), Ok(None)));
 
     let bank = BankProxy::named(client, typed("bank"));
@@ -293,29 +339,73 @@ struct Answers {
     returned: u64,
     failed: u64,
     rejected: u64,
+    waited: u64,
 }
 
-/// Gives the same inputs to the object natively and to its module, and expects the same of both.
-fn compare<T: Object>(executor: &mut Executor, object: ObjectId, seed: u64) -> Answers {
+/// Gives the same inputs to the object natively and to its module, and expects the same of both: calls of a few sessions, ends of
+/// calls that wait, of sessions, and timers that are due.
+fn compare<T: Object>(executor: &mut Executor, object: ObjectId, init: &[u8], seed: u64) -> Answers {
     let (mut chance, interface) = (StdRng::seed_from_u64(seed), T::interface());
-    let mut native = T::create(&[]).expect("it takes no arguments");
+    let mut native = T::create(init).expect("it begins");
     let mut answers = Answers::default();
-    let at = |position, trigger| {
-        let now = Timestamp(1_000_000 + position);
-        Invocation { position: Position(position), now, seed, call: None, caller: None, trigger }
+    let (mut waiting, mut timers) = (BTreeSet::<CallId>::new(), BTreeMap::<u64, Timestamp>::new());
+    let begin = Invocation {
+        position: Position(1),
+        now: Timestamp(1_000_000),
+        seed,
+        call: None,
+        caller: None,
+        trigger: Trigger::Init,
     };
-    executor.invoke(object, &at(1, Trigger::Init), &[], &|_| Ok(())).expect("it begins");
-    for position in 2..CALLS {
+    executor.invoke(object, &begin, init, &|_| Ok(())).expect("it begins");
+    for step in 2..CALLS {
+        let now = Timestamp(1_000_000 + step * 1000);
+        // Room for what each answer and event takes.
+        let at = |call: Option<CallId>, caller, trigger| Invocation {
+            position: Position(step * 10_000),
+            now,
+            seed: step,
+            call,
+            caller,
+            trigger,
+        };
+        let session = SessionId { slot: Slot(chance.random_range(1..5)), index: 0 };
+        let due = timers.iter().find(|(_, due)| **due <= now).map(|(token, _)| *token);
+        let cancelled = waiting.iter().next().copied().filter(|_| chance.random_bool(0.1));
         let method = &interface.methods[chance.random_range(0..interface.methods.len())];
-        let arguments = arguments(&mut chance, &interface, method);
-        let invocation = at(position, Trigger::Call { method: &method.name });
-        let expected = native.dispatch(&invocation, &arguments);
-        let outcome = executor.invoke(object, &invocation, &arguments, &|_: &Outcome| Ok(()));
-        assert_eq!(outcome, Ok(expected.clone()), "{} of {arguments:02x?}, seed {seed}", method.name);
-        match expected.reply {
-            Reply::Now(wire::abi::Answer::Returned(_)) => answers.returned += 1,
-            Reply::Now(wire::abi::Answer::Failed(_)) => answers.failed += 1,
-            Reply::Now(wire::abi::Answer::Rejected(Rejection::Arguments(_))) => answers.rejected += 1,
+        let mut given = Vec::new();
+        let invocation = match (due, cancelled) {
+            (Some(token), _) => {
+                timers.remove(&token);
+                at(None, None, Trigger::Timer { token })
+            }
+            (None, Some(call)) => {
+                waiting.remove(&call);
+                at(None, Some(call.session), Trigger::Cancelled { call })
+            }
+            (None, None) if chance.random_bool(0.05) => {
+                waiting.retain(|call| call.session != session);
+                at(None, Some(session), Trigger::SessionClosed { session })
+            }
+            (None, None) => {
+                given = arguments(&mut chance, &interface, method);
+                at(Some(CallId { session, sequence: step }), Some(session), Trigger::Call { method: &method.name })
+            }
+        };
+        let expected = native.dispatch(&invocation, &given);
+        let outcome = executor.invoke(object, &invocation, &given, &|_: &Outcome| Ok(()));
+        assert_eq!(outcome, Ok(expected.clone()), "{:?} of {given:02x?}, seed {seed}", invocation.trigger);
+        expected.answered.iter().for_each(|(call, _)| assert!(waiting.remove(call), "{call} did not wait"));
+        timers.extend(expected.timers.iter().map(|timer| (timer.token, timer.due)));
+        match (expected.reply, invocation.call) {
+            (Reply::Now(wire::abi::Answer::Returned(_)), _) => answers.returned += 1,
+            (Reply::Now(wire::abi::Answer::Failed(_)), _) => answers.failed += 1,
+            (Reply::Now(wire::abi::Answer::Rejected(Rejection::Arguments(_))), _) => answers.rejected += 1,
+            (Reply::Parked, Some(call)) => {
+                waiting.insert(call);
+                answers.waited += 1;
+            }
+            (Reply::None, None) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -383,15 +473,20 @@ fn natively_and_as_wasm_they_answer_alike() {
         for seed in 0..SCHEDULES {
             id += 1;
             executor.load(ObjectId(id), &module, ObjectLimits::default()).expect("it passes the checks");
-            let answers = (standard.compare)(&mut executor, ObjectId(id), seed);
+            let answers = (standard.compare)(&mut executor, ObjectId(id), &standard.init(), seed);
             sum.returned += answers.returned;
             sum.failed += answers.failed;
             sum.rejected += answers.rejected;
+            sum.waited += answers.waited;
         }
-        let Answers { returned, failed, rejected } = sum;
-        println!("{name}: {returned} results, {failed} errors and {rejected} rejections alike");
+        let Answers { returned, failed, rejected, waited } = sum;
+        println!("{name}: {returned} results, {failed} errors, {rejected} rejections and {waited} waits alike");
+        let may_wait = standard.interface.methods.iter().any(|method| method.kind == MethodKind::Waiting);
         let may_fail = standard.interface.methods.iter().any(|method| method.error.is_some());
-        assert!(returned > 0 && rejected > 0 && (failed > 0) == may_fail, "{name}: the schedules reach all of these");
+        assert!(
+            returned > 0 && rejected > 0 && (failed > 0) == may_fail && (waited > 0) == may_wait,
+            "{name}: the schedules reach all of these"
+        );
     }
 }
 

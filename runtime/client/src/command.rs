@@ -103,6 +103,7 @@ pub(crate) enum Command {
     Dropped,
     /// Say goodbye and end.
     Close {
+        closes_session: bool,
         done: oneshot::Sender<()>,
     },
 }

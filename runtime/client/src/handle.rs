@@ -228,11 +228,13 @@ impl Client {
     /// is called after that belongs to another session, unless the cluster still has this one.
     ///
     /// Sessions that are lost before this is called do not count. It also returns when the client is closed.
-    pub async fn lost(&self) {
+    pub fn lost(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut lost = self.lost.clone();
         lost.mark_unchanged();
-        // Its other end is the client's task.
-        let _ = lost.changed().await;
+        async move {
+            // Its other end is the client's task.
+            let _ = lost.changed().await;
+        }
     }
 
     /// Executes a query, seeing at least what `consistency` says.
@@ -302,8 +304,18 @@ impl Client {
     /// Closes the session and the connection, for all clones; whoever still waits gets [`ClientError::Closed`].
     /// Returns when the replica heard it, or after about a second. Closing twice does no harm.
     pub async fn close(&self) {
+        self.end(true).await;
+    }
+
+    /// Ends the connection, for all clones, and leaves the session open: until its time to live is over another client may go
+    /// on with it by its token, see [`Options::session`]. Else as [`Client::close`].
+    pub async fn detach(&self) {
+        self.end(false).await;
+    }
+
+    async fn end(&self, closes_session: bool) {
         let (done, closed) = oneshot::channel();
-        if self.commands.send(Command::Close { done }).is_ok() {
+        if self.commands.send(Command::Close { closes_session, done }).is_ok() {
             // An error says that the task is gone, which is what was wanted.
             let _ = closed.await;
         }

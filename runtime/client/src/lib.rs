@@ -63,6 +63,7 @@ pub use addresses::{AddressError, find_replicas};
 pub use concoord_wire::client::{
     Abort, AdministerError, BackupPiece, CallError, Consistency, Description, EmittedEvent, SessionList, SessionState,
 };
+pub use concoord_wire::codec;
 pub use concoord_wire::objects::{ObjectAction, ObjectError, ObjectList, ObjectState, Operated};
 pub use error::{ClientError, Tried};
 pub use guard::{Guard, Outdated};

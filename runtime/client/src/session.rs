@@ -19,6 +19,14 @@ pub struct SessionToken {
     pub(crate) secret: u128,
 }
 
+impl SessionToken {
+    /// The token of this session, which was opened under this nonce.
+    #[must_use]
+    pub fn from_parts(session: SessionId, secret: u128) -> SessionToken {
+        SessionToken { session, secret }
+    }
+}
+
 impl fmt::Debug for SessionToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionToken").field("session", &self.session).finish_non_exhaustive()

@@ -59,6 +59,7 @@ pub(crate) async fn run(start: Start) {
         link: None,
         search: Search::new(endpoint),
         cluster: None,
+        closes_session: true,
         random,
     };
     let done = task.serve().await;
@@ -81,6 +82,8 @@ struct Task {
     search: Search,
     /// The cluster of the first welcome: no other is spoken with.
     cluster: Option<ClusterId>,
+    /// Whether the session ends with the client.
+    closes_session: bool,
     random: StdRng,
 }
 
@@ -134,7 +137,10 @@ impl Task {
                         requests.iter().for_each(|request| _ = link.outbox.push(request));
                     }
                 }
-                Command::Close { done } => return Some(done),
+                Command::Close { closes_session, done } => {
+                    self.closes_session = closes_session;
+                    return Some(done);
+                }
             }
             next = self.commands.try_recv().ok();
         }
@@ -144,7 +150,7 @@ impl Task {
     /// Says goodbye, and fails whoever still waits.
     async fn leave(mut self) {
         if let Some(link) = self.link.take() {
-            if let Some(session) = self.outstanding.session() {
+            if let Some(session) = self.outstanding.session().filter(|_| self.closes_session) {
                 // A session that is not closed ends by its time to live.
                 let _ = link.outbox.push(&Request::CloseSession { session });
             }

@@ -15,6 +15,8 @@
 //! | `cut 1 2`         | from now on, nothing from 1 reaches 2; `mend` ends all cuts                      |
 //! | `call 1 s1:1`     | a client calls `increment` at replica 1 with this session and sequence           |
 //! | `query 1 7`       | a client queries replica 1, its request number 7                                 |
+//! | `operate 1 7`     | an operator upgrades an object at replica 1, its request number 7                |
+//! | `tried 1 1`       | replica 1's trial 1 has ended well                                               |
 //! | `join 1 4`        | replica 4 asks replica 1 to join, and starts when it is welcome                  |
 //! | `stop 1`          | replica 1 is asked to stop                                                       |
 //! | `leave 1`         | replica 1 is asked to leave the view and stop                                    |
@@ -31,6 +33,7 @@ use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::client::{Consistency, Request, Response};
 use concoord_wire::join::JoinReply;
 use concoord_wire::member::{Member, Services, Standing, View};
+use concoord_wire::objects::ObjectAction;
 use concoord_wire::peer::{Heartbeat, Message};
 use concoord_wire::record::Record;
 use concoord_wire::value::{Removal, Value, ViewChange};
@@ -116,6 +119,11 @@ impl Script {
             "mend" => self.cuts.clear(),
             "call" => self.call(node(1), words[2]),
             "query" => self.query(node(1), words[2].parse().expect("a request number")),
+            "operate" => self.operate(node(1), words[2].parse().expect("a request number")),
+            "tried" => {
+                let trial = words[2].parse().expect("a trial");
+                self.step(node(1), Input::TriedOut { trial, result: Ok(()) });
+            }
             "join" => self.join(node(1), node(2)),
             "stop" => self.step(node(1), Input::Stop { leave: false }),
             "leave" => self.step(node(1), Input::Stop { leave: true }),
@@ -184,6 +192,14 @@ impl Script {
             method: "increment".into(),
             arguments: [].as_slice().into(),
         };
+        self.step(id, Input::Client { client: ClientToken(1), request });
+    }
+
+    fn operate(&mut self, id: NodeId, request: u64) {
+        let module = bytes::Bytes::from_static(b"module");
+        let (object, based_on, limits, allow_breaking) = (ObjectId(1), 1, None, false);
+        let action = ObjectAction::Upgrade { object, based_on, module, limits, allow_breaking };
+        let request = Request::Operate { request, nonce: request.into(), action };
         self.step(id, Input::Client { client: ClientToken(1), request });
     }
 

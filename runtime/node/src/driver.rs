@@ -265,7 +265,6 @@ impl Driver {
             Output::Applied(mut applied) => {
                 self.counters.slots_applied.add(1);
                 self.progress.on_notices(mem::take(&mut applied.notices))?;
-                self.tell_watchers(mem::take(&mut applied.watched));
                 self.step(now, Input::Applied(applied));
             }
             Output::Respond { response: None, .. } => {}

@@ -9,6 +9,7 @@ use super::client::Client;
 use super::coverage::Kind;
 use super::network::Place;
 use super::random::Chance;
+use super::waiter::Waiter;
 use super::world::{Event, SLOTS_WANTED, World};
 
 /// How long it takes at most until a replica learns that a client is gone.
@@ -73,9 +74,46 @@ impl Surroundings<'_> {
     }
 }
 
+/// Either kind of client.
+#[derive(Debug)]
+pub enum Caller {
+    /// One whose calls are answered at once.
+    Client(Box<Client>),
+    /// One whose calls wait.
+    Waiter(Box<Waiter>),
+}
+
+/// Runs one expression on whichever it is.
+macro_rules! with {
+    ($caller:expr, $client:ident => $run:expr) => {
+        match $caller {
+            Caller::Client($client) => $run,
+            Caller::Waiter($client) => $run,
+        }
+    };
+}
+
+impl Caller {
+    /// Whether everything it wanted is answered.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        with!(self, client => client.is_done())
+    }
+
+    /// What it waits for, for a run that got stuck.
+    #[must_use]
+    pub fn waits_for(&self) -> String {
+        with!(self, client => client.waits_for())
+    }
+
+    fn wakes_at_us(&self) -> u64 {
+        with!(self, client => client.wakes_at_us())
+    }
+}
+
 impl World {
     /// Lets a client act, and carries out what it does.
-    fn with_client<T>(&mut self, client: usize, act: impl FnOnce(&mut Client, &mut Surroundings<'_>) -> T) -> T {
+    fn with_client<T>(&mut self, client: usize, act: impl FnOnce(&mut Caller, &mut Surroundings<'_>) -> T) -> T {
         let slots = self.checks.slots();
         let mut exercised = Vec::new();
         let mut surroundings = Surroundings {
@@ -114,7 +152,7 @@ impl World {
             self.wakes[client] = self.now_us + 20_000;
             return self.schedule(20_000, Event::WakeClient { client });
         }
-        self.with_client(client, |client, surroundings| client.wake(surroundings));
+        self.with_client(client, |client, at| with!(client, client => client.wake(at)));
     }
 
     /// Clients wake up when they want to, and not again for a wish that they had before.
@@ -128,7 +166,7 @@ impl World {
 
     pub(super) fn on_response(&mut self, over: ClientToken, response: Response) {
         let client = self.connection(over).client;
-        let heard = self.with_client(client, |client, surroundings| client.hear(over, response, surroundings));
+        let heard = self.with_client(client, |client, at| with!(client, client => client.hear(over, response, at)));
         if let Err(violation) = heard {
             self.violation.get_or_insert(violation);
         }
@@ -139,7 +177,7 @@ impl World {
         if self.loaded {
             self.faults.coverage.count(Kind::ClientCrash);
             let client = self.any_client();
-            self.with_client(client, |client, surroundings| client.crash(surroundings));
+            self.with_client(client, |client, at| with!(client, client => client.crash(at)));
         }
     }
 
@@ -151,7 +189,7 @@ impl World {
         self.faults.coverage.count(Kind::Reconnect);
         for client in 0..self.clients.len() {
             if self.chance.percent(60) {
-                self.with_client(client, |client, surroundings| client.lose_connections(surroundings));
+                self.with_client(client, |client, at| with!(client, client => client.lose_connections(at)));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use concoord::wire::client::{Request, Response};
+use concoord::wire::client::{EmittedEvent, Request, Response};
 use concoord::wire::peer::Message;
 use concoord::wire::record::Record;
 use concoord::wire::value::Value;
@@ -13,6 +13,7 @@ use concoord_consensus::io::ClientToken;
 use super::history::History;
 use super::objects::{COUNTER, LOCK, Native, Natives, REGISTER};
 use super::operation::{KEYS, Operation, Outcome};
+use super::waits::Waits;
 
 /// Something that must never be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,10 @@ pub struct Checks {
     asked: BTreeMap<(NodeId, ClientToken, Asked), (u64, u64)>,
     /// What clients did and heard.
     pub history: History,
+    /// What those whose calls wait did and heard.
+    pub waits: Waits,
+    /// The events that anybody was told of, in order.
+    pub emitted: Vec<EmittedEvent>,
     /// How often clients got what.
     pub answers: Answers,
 }
@@ -101,12 +106,14 @@ pub struct Answers {
     pub operator_retries: u64,
     /// Calls of an object that was suspended.
     pub suspended: u64,
+    /// Events told.
+    pub events: u64,
 }
 
 impl Answers {
     /// Name and count of each.
     #[must_use]
-    pub fn kinds(&self) -> [(&'static str, u64); 17] {
+    pub fn kinds(&self) -> [(&'static str, u64); 18] {
         [
             ("updates acknowledged", self.updates),
             ("updates left unknown", self.unknown),
@@ -125,6 +132,7 @@ impl Answers {
             ("lists of objects", self.lists),
             ("operations sent again", self.operator_retries),
             ("calls while suspended", self.suspended),
+            ("events told", self.events),
         ]
     }
 }
@@ -167,7 +175,8 @@ impl Asked {
             Response::SessionOpened { nonce, .. } | Response::SessionResumed { nonce, .. } => {
                 Some(Asked::Session(*nonce))
             }
-            Response::Called { call, .. } => Some(Asked::Call(*call)),
+            // Who is told that its call is parked is not left alone; when the answer comes, others decide.
+            Response::Called { call, .. } | Response::Parked { call } => Some(Asked::Call(*call)),
             Response::Queried { request, .. }
             | Response::Described { request, .. }
             | Response::Administered { request, .. }
@@ -178,8 +187,6 @@ impl Asked {
             | Response::Backup { request, .. }
             | Response::View { request, .. }
             | Response::Pong { request } => Some(Asked::Request(*request)),
-            // Its answer is still to come.
-            Response::Parked { .. } => None,
             Response::Watched { .. } | Response::SessionKept { .. } | Response::SessionGone { .. } => None,
         }
     }
@@ -385,7 +392,8 @@ impl Checks {
             let read = self.history.invoke(usize::MAX, operation, now_us);
             self.history.answer(read, outcome, now_us);
         }
-        self.history.check()
+        self.history.check()?;
+        self.waits.check()
     }
 
     /// How many slots were decided.
@@ -405,7 +413,7 @@ fn shown_by(objects: &Natives) -> Vec<(Operation, Outcome)> {
                 shown.extend((0..KEYS).map(|key| (Operation::Read { key }, Outcome::Value(register.read(key)))));
             }
             Native::Lock(lock) => shown.push((Operation::Holder, Outcome::Holder(lock.holder()))),
-            Native::Fragile(_) => {}
+            Native::Fragile(_) | Native::Mutex(_) | Native::Semaphore(_) | Native::Queue(_) | Native::Kv(_) => {}
         }
     }
     shown

@@ -95,6 +95,18 @@ pub enum Kind {
     Join,
     /// A session that was closed over calls that were not answered.
     ClosedSession,
+    /// A call that waited.
+    Parked,
+    /// A call that waited for as long as it might.
+    WaitedInVain,
+    /// A call that its client did not want any more.
+    Cancel,
+    /// A client that fell silent for longer than its session may live.
+    SilentSession,
+    /// A session that ended though its client did not close it.
+    ExpiredSession,
+    /// A session that another life of its client went on with.
+    Resume,
     /// An object that failed where nobody waited, as one replica applied it.
     Suspension,
     /// In the liveness phase: a member that is down for good.
@@ -110,7 +122,7 @@ pub enum Kind {
 }
 
 /// All kinds, with the words for them.
-const KINDS: [(Kind, &str); 52] = [
+const KINDS: [(Kind, &str); 58] = [
     (Kind::Crash, "crashes"),
     (Kind::Blackout, "blackouts"),
     (Kind::Kill, "kills"),
@@ -157,6 +169,12 @@ const KINDS: [(Kind, &str); 52] = [
     (Kind::Heal, "heals"),
     (Kind::Join, "joins and replacements"),
     (Kind::ClosedSession, "sessions closed in use"),
+    (Kind::Parked, "calls parked"),
+    (Kind::WaitedInVain, "waits in vain"),
+    (Kind::Cancel, "calls cancelled"),
+    (Kind::SilentSession, "silent clients"),
+    (Kind::ExpiredSession, "sessions expired"),
+    (Kind::Resume, "sessions resumed"),
     (Kind::Suspension, "suspensions applied"),
     (Kind::DownForGood, "members down for good"),
     (Kind::DeafForGood, "members deaf for good"),

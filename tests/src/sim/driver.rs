@@ -5,7 +5,7 @@ use concoord::wire::client::Response;
 use concoord::wire::member::Services;
 use concoord::wire::peer::Message;
 use concoord::wire::value::{Removal, Value, ViewChange, ViewCommand};
-use concoord_consensus::io::{ClientToken, Effect, Input, LogPosition, Notice};
+use concoord_consensus::io::{Ask, ClientToken, Effect, Input, LogPosition, Notice};
 
 use super::coverage::Kind;
 use super::network::Place;
@@ -123,7 +123,12 @@ impl World {
         let mut ends = false;
         let mut halts = None;
         for effect in effects {
-            if matches!(effect, Effect::Query(_) | Effect::Ask(_)) && self.knows_to_differ(id) {
+            let is_asked = match &effect {
+                Effect::Query(_) => true,
+                Effect::Ask(question) => !matches!(question.ask, Ask::Unwatch { .. }),
+                _ => false,
+            };
+            if is_asked && self.knows_to_differ(id) {
                 self.note_violation(format!("{id:?} answers a query though it knows that its state is wrong"));
             }
             match effect {
@@ -234,8 +239,7 @@ impl World {
         };
         let has_objects = process.application.objects().iter().count() >= MODULES.len();
         match done {
-            Done::Applied(mut applied) => {
-                self.tell_watchers(id, std::mem::take(&mut applied.watched));
+            Done::Applied(applied) => {
                 self.loaded |= has_objects;
                 for notice in &applied.notices {
                     if let Notice::Suspended { .. } = notice {

@@ -19,11 +19,14 @@
 //! | `coverage.rs`      | how often each kind of fault came up                              |
 //! | `client.rs`        | clients: sessions, calls in flight, retries                       |
 //! | `wishes.rs`        | what a client does next                                           |
+//! | `waiter.rs`        | clients whose calls wait, cancel them, fall silent and resume     |
+//! | `waits.rs`         | what they ask, and whether what they heard could be               |
+//! | `watcher.rs`       | who watches what an object emits                                  |
 //! | `questions.rs`     | queries, descriptions and views, asked of any replica             |
 //! | `operator.rs`      | what an operator does with objects, and that it happens once      |
 //! | `line.rs`          | a client's way to a replica                                       |
 //! | `callers.rs`       | clients on the network                                            |
-//! | `objects.rs`       | counter, register, lock and one that fails, run natively          |
+//! | `objects.rs`       | counter, register, lock, one that fails, and those that let callers wait, run natively |
 //! | `operation.rs`     | what clients ask of them                                          |
 //! | `checks.rs`        | what must hold whatever goes wrong                                |
 //! | `history.rs`       | what clients did and heard                                        |
@@ -53,6 +56,9 @@ mod shapes;
 mod spoiled;
 mod storage;
 mod upgrades;
+pub mod waiter;
+pub mod waits;
+mod watcher;
 mod wishes;
 pub mod world;
 

@@ -14,15 +14,21 @@ use concoord::wire::abi::{Invocation, ObjectLimits, Outcome, Trigger};
 use concoord::wire::interface::{Interface, Method};
 use concoord::wire::{ObjectId, codec};
 use concoord_consensus::objects::{Accept, Fault, Frozen, Input, Objects, Switches};
+use concoord_object_boundedsemaphore::BoundedSemaphore;
 use concoord_object_counter::Counter;
+use concoord_object_kv::Kv;
+use concoord_object_lock::Lock as Mutex;
+use concoord_object_queue::Queue;
+
+use super::waits;
 
 pub use fragile::Fragile;
 pub use lock::{Grant, Lock};
 pub use register::Register;
 
 /// The objects that a cluster begins with: each module's bytes are also its object's name. They are loaded in this order,
-/// so their ids are 1, 2, 3 and 4.
-pub const MODULES: [&str; 4] = ["counter", "register", "lock", "fragile"];
+/// so their ids are 1, 2, 3 and so on.
+pub const MODULES: [&str; 8] = ["counter", "register", "lock", "fragile", "mutex", "semaphore", "queue", "kv"];
 /// A later version of the counter: the same state, and one more method.
 pub const COUNTER_2: &str = "counter-2";
 /// The id of the counter.
@@ -33,6 +39,14 @@ pub const REGISTER: ObjectId = ObjectId(2);
 pub const LOCK: ObjectId = ObjectId(3);
 /// The id of what fails now and then.
 pub const FRAGILE: ObjectId = ObjectId(4);
+/// The id of the standard lock, which lets callers wait.
+pub const MUTEX: ObjectId = ObjectId(5);
+/// The id of the standard bounded semaphore.
+pub const SEMAPHORE: ObjectId = ObjectId(6);
+/// The id of the standard queue.
+pub const QUEUE: ObjectId = ObjectId(7);
+/// The id of the standard store.
+pub const KV: ObjectId = ObjectId(8);
 
 /// One object.
 #[derive(Debug)]
@@ -45,6 +59,14 @@ pub enum Native {
     Lock(Lock),
     /// What fails now and then where nobody waits.
     Fragile(Fragile),
+    /// The standard lock.
+    Mutex(Mutex),
+    /// The standard bounded semaphore.
+    Semaphore(BoundedSemaphore),
+    /// The standard queue.
+    Queue(Queue),
+    /// The standard store.
+    Kv(Kv),
 }
 
 /// Runs one expression on whichever object it is.
@@ -55,6 +77,10 @@ macro_rules! with {
             Native::Register($object) => $run,
             Native::Lock($object) => $run,
             Native::Fragile($object) => $run,
+            Native::Mutex($object) => $run,
+            Native::Semaphore($object) => $run,
+            Native::Queue($object) => $run,
+            Native::Kv($object) => $run,
         }
     };
 }
@@ -71,6 +97,10 @@ impl Native {
             b"register" => (Native::Register(Register::default()), encoded(&Register::interface())),
             b"lock" => (Native::Lock(Lock::default()), encoded(&Lock::interface())),
             b"fragile" => (Native::Fragile(Fragile::default()), encoded(&Fragile::interface())),
+            b"mutex" => (Native::Mutex(Mutex::default()), encoded(&Mutex::interface())),
+            b"semaphore" => (Native::Semaphore(semaphore()), encoded(&BoundedSemaphore::interface())),
+            b"queue" => (Native::Queue(queue()), encoded(&Queue::interface())),
+            b"kv" => (Native::Kv(Kv::default()), encoded(&Kv::interface())),
             other => return Err(Fault::Refused(format!("no object is called {:?}", String::from_utf8_lossy(other)))),
         })
     }
@@ -82,6 +112,10 @@ impl Native {
             Native::Register(_) => Native::Register(Register::default()),
             Native::Lock(_) => Native::Lock(Lock::default()),
             Native::Fragile(_) => Native::Fragile(Fragile::default()),
+            Native::Mutex(_) => Native::Mutex(Mutex::default()),
+            Native::Semaphore(_) => Native::Semaphore(semaphore()),
+            Native::Queue(_) => Native::Queue(queue()),
+            Native::Kv(_) => Native::Kv(Kv::default()),
         }
     }
 
@@ -101,6 +135,10 @@ impl Native {
             Native::Register(object) => Register::import(state).map(|imported| *object = imported),
             Native::Lock(object) => Lock::import(state).map(|imported| *object = imported),
             Native::Fragile(object) => Fragile::import(state).map(|imported| *object = imported),
+            Native::Mutex(object) => Mutex::import(state).map(|imported| *object = imported),
+            Native::Semaphore(object) => BoundedSemaphore::import(state).map(|imported| *object = imported),
+            Native::Queue(object) => Queue::import(state).map(|imported| *object = imported),
+            Native::Kv(object) => Kv::import(state).map(|imported| *object = imported),
         }
         .map_err(Fault::Host)
     }
@@ -116,6 +154,14 @@ fn counter_2() -> Interface {
     let more = interface.methods[0].clone();
     interface.methods.push(Method { name: "increment_more".into(), ..more });
     interface
+}
+
+fn semaphore() -> BoundedSemaphore {
+    BoundedSemaphore::new(Some(waits::BOUND))
+}
+
+fn queue() -> Queue {
+    Queue::new(Some(waits::BOUND.into()))
 }
 
 fn encoded(interface: &Interface) -> Bytes {
@@ -280,5 +326,17 @@ impl Natives {
     /// All objects, by id.
     pub fn iter(&self) -> impl Iterator<Item = (ObjectId, &Native)> {
         self.objects.iter().map(|(id, native)| (*id, native))
+    }
+}
+
+impl Native {
+    /// How many wait there, as far as it knows; `None` where nobody may, or nobody can tell.
+    #[must_use]
+    pub fn waiters(&self) -> Option<u64> {
+        match self {
+            Native::Mutex(object) => Some(object.waiters().len() as u64),
+            Native::Semaphore(object) => Some(object.waiters().len() as u64),
+            _ => None,
+        }
     }
 }

@@ -18,7 +18,7 @@ use super::callers::Surroundings;
 use super::checks::Violation;
 use super::client::{BACKOFF_MAX_US, BACKOFF_MIN_US, Due};
 use super::line::Line;
-use super::objects::{COUNTER, COUNTER_2, FRAGILE, LOCK, MODULES};
+use super::objects::{COUNTER, COUNTER_2, FRAGILE, KV, LOCK, MODULES};
 use super::random::Chance;
 
 /// How long an operator looks at what it has done.
@@ -83,7 +83,7 @@ struct Object {
 impl Known {
     fn new() -> Known {
         let objects = (1..).map(ObjectId).zip(MODULES.map(Object::new)).collect();
-        Known { objects, last: FRAGILE }
+        Known { objects, last: KV }
     }
 
     fn spare(&self) -> Option<ObjectId> {
@@ -224,7 +224,7 @@ impl Operator {
     /// The object that comes and goes, comes or goes.
     fn load_or_remove(&self, mut then: Known, chance: &mut Chance) -> (ObjectAction, Expected) {
         match self.cluster.spare() {
-            None if chance.percent(30) && then.last > FRAGILE => {
+            None if chance.percent(30) && then.last > KV => {
                 // It is gone already.
                 (ObjectAction::Remove { object: then.last }, Expected::Nothing)
             }

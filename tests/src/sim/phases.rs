@@ -4,8 +4,8 @@
 use concoord::wire::member::{Member, Standing, View};
 use concoord::wire::{NodeId, ViewId};
 
+use super::callers::Caller;
 use super::checks::Violation;
-use super::client::Client;
 use super::coverage::Kind;
 use super::network::Place;
 use super::node::Node;
@@ -188,10 +188,13 @@ impl World {
 
     fn is_over(&self) -> bool {
         let decided = self.checks.slots();
-        if decided < SLOTS_WANTED || self.is_any_spoiled() || !self.clients.iter().all(Client::is_done) {
+        if decided < SLOTS_WANTED || self.is_any_spoiled() || !self.clients.iter().all(Caller::is_done) {
             return false;
         }
-        let mut healed = self.nodes.values().filter(|node| !node.gone && !self.lost_for_good.contains(&node.id));
+        let must_know = |node: &&Node| {
+            !node.gone && !self.lost_for_good.contains(&node.id) && !self.is_one_witness_too_many(node)
+        };
+        let mut healed = self.nodes.values().filter(must_know);
         let all_know = healed.all(|node| {
             node.process.as_ref().is_some_and(|process| {
                 process.replica.decided().0 == decided
@@ -206,6 +209,13 @@ impl World {
         let may_vote = |member: &Member| !member.volatile && !member.is_witness();
         let mut learners = self.newest_view.members.values().filter(|member| member.standing != Standing::Voter);
         all_know && !learners.any(may_vote)
+    }
+
+    /// Whether a node is a witness that left, and is not taken back since witnesses would be no minority of the voters then.
+    fn is_one_witness_too_many(&self, node: &Node) -> bool {
+        let members = &self.newest_view.members;
+        let witnesses = members.values().filter(|member| member.is_witness()).count();
+        node.member.is_witness() && !members.contains_key(&node.id) && 2 * (witnesses + 1) > members.len()
     }
 
     fn look_for_leaders(&mut self) {
@@ -292,7 +302,7 @@ impl World {
         let members = self.newest_view.members.values();
         let members = members.map(|member| format!("{:?} {:?} silent {}", member.id, member.standing, member.silent));
         lines.push(format!("view {}: {}", self.newest_view.id, members.collect::<Vec<_>>().join(", ")));
-        lines.extend(self.clients.iter().filter(|client| !client.is_done()).map(Client::waits_for));
+        lines.extend(self.clients.iter().filter(|client| !client.is_done()).map(Caller::waits_for));
         format!("{} slots, {}", self.checks.slots(), lines.join(", "))
     }
 }

@@ -14,6 +14,7 @@ use concoord::wire::{NodeId, Slot};
 use concoord_consensus::io::Divergence;
 use concoord_consensus::limits::CHECK_SLOTS;
 
+use super::checks::Violation;
 use super::coverage::Kind;
 use super::world::World;
 
@@ -101,6 +102,21 @@ impl World {
             self.violation.get_or_insert(violation);
         }
         self.compare_with_those_ahead(slot, state);
+        self.count_waiters(id);
+    }
+
+    /// Whoever waits as far as the application knows waits as far as its object knows, and nobody else does: no waiter is
+    /// leaked, and nothing is granted to a call that is gone.
+    fn count_waiters(&mut self, id: NodeId) {
+        let application = &self.nodes[&id].process.as_ref().expect("it runs").application;
+        let parked = application.parked();
+        for (object, native) in application.objects().iter() {
+            let (known, waits) = (native.waiters(), parked.get(&object).copied().unwrap_or(0));
+            if known.is_some_and(|known| known != waits) {
+                let what = format!("{waits} calls wait for object {object} at {id:?}, which knows of {known:?}");
+                self.violation.get_or_insert(Violation::new(what));
+            }
+        }
     }
 
     /// A state is known to be right: whoever was ahead with it was right as well.
@@ -117,6 +133,7 @@ impl World {
 
     fn is_right(&mut self, id: NodeId, slot: Slot) {
         self.spoiled.remove(&id);
+        self.mended_us = self.now_us;
         self.say(|| format!("{id:?} has the right state after slot {slot}"));
     }
 
@@ -158,7 +175,8 @@ impl World {
     pub(super) fn on_halt(&mut self, id: NodeId, reason: &str) {
         self.say(|| format!("{id:?} stops: {reason}"));
         self.unsettle();
-        if !self.is_any_spoiled() {
+        // What a peer said before its state was right again may be judged a little later.
+        if !self.is_any_spoiled() && self.now_us > self.mended_us + UNNOTICED_US_MAX {
             self.note_violation(format!("{id:?} stops over states that are all right: {reason}"));
         }
         self.kill(id);

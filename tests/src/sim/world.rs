@@ -12,7 +12,7 @@ use concoord::wire::{NodeId, Slot, ViewId};
 use concoord_consensus::Timing;
 use concoord_consensus::io::{ClientToken, Input, JoinToken, LogPosition};
 
-use super::callers::Connection;
+use super::callers::{Caller, Connection};
 pub use super::checks::Violation;
 use super::checks::{Answers, Checks};
 use super::client::Client;
@@ -23,10 +23,13 @@ use super::queue::Queue;
 use super::random::Chance;
 use super::spoiled::Spoiled;
 use super::storage::Told;
+use super::waiter::Waiter;
 
 /// Port of address 0.
 pub const PORT_FIRST: u16 = 14_000;
 const CLIENTS: usize = 5;
+/// Those whose calls wait come behind them.
+const WAITERS: usize = 3;
 /// Every run decides at least this many slots.
 pub const SLOTS_WANTED: u64 = 500;
 
@@ -88,7 +91,7 @@ pub struct World {
     pub snapshot_bytes: u64,
     /// The links.
     pub network: Network,
-    pub(super) clients: Vec<Client>,
+    pub(super) clients: Vec<Caller>,
     /// When each client wakes up.
     pub(super) wakes: Vec<u64>,
     /// All connections that clients ever had, by token.
@@ -121,6 +124,8 @@ pub struct World {
     pub(super) down_for_good: BTreeSet<NodeId>,
     /// Members whose applied state was spoiled and is not right again.
     pub(super) spoiled: Spoiled,
+    /// When the last of them was right again.
+    pub(super) mended_us: u64,
     /// The newest version that anybody applies.
     pub(super) newest_version: ClusterVersion,
     /// Slots for which a batch was proposed.
@@ -180,7 +185,11 @@ impl World {
             ..Timing::default()
         };
         let snapshot_bytes = chance.between(20_000, 120_000);
-        let clients = (0..CLIENTS).map(|number| Client::new(number, chance.number(), 0)).collect();
+        let mut client = |number| match number {
+            ..CLIENTS => Caller::Client(Box::new(Client::new(number, chance.number(), 0))),
+            number => Caller::Waiter(Box::new(Waiter::new(number, chance.number()))),
+        };
+        let clients = (0..CLIENTS + WAITERS).map(&mut client).collect();
         World {
             chance,
             now_us: 0,
@@ -191,7 +200,7 @@ impl World {
             snapshot_bytes,
             network: Network::healthy(),
             clients,
-            wakes: vec![u64::MAX; CLIENTS],
+            wakes: vec![u64::MAX; CLIENTS + WAITERS],
             connections: Vec::new(),
             newest_view: View { id: ViewId(0), ..View::first([]) },
             checks: Checks::default(),
@@ -210,6 +219,7 @@ impl World {
             lost_for_good: BTreeSet::new(),
             down_for_good: BTreeSet::new(),
             spoiled: Spoiled::new(),
+            mended_us: 0,
             newest_version: ClusterVersion::FIRST,
             proposals_seen: BTreeSet::new(),
             unsettled_until_us: 0,

@@ -21,7 +21,6 @@ use crate::io::ClientToken;
 use crate::limits::{
     EVENT_BYTES_KEPT_MAX, EVENT_BYTES_OF_OBJECT_MAX, EVENTS_KEPT_MAX, EVENTS_OF_OBJECT_MAX, OBJECTS_MAX, WATCHERS_MAX,
 };
-use crate::mutated;
 
 /// All events that are kept.
 #[derive(Debug, Default)]
@@ -105,7 +104,7 @@ impl Events {
             self.count += 1;
             let kept = self.of.entry(object).or_default();
             kept.push(Arc::new(event));
-            if kept.is_over() {
+            while self.of.get(&object).is_some_and(Kept::is_over) {
                 self.drop_oldest(object);
             }
             while self.count > EVENTS_KEPT_MAX || self.bytes > EVENT_BYTES_KEPT_MAX {
@@ -144,7 +143,7 @@ impl Events {
     ) -> Result<Told, CallError> {
         let mut told = Told { events: Vec::new(), upto: position.max(after) };
         let Some(kept) = self.of.get(&object) else { return Ok(told) };
-        if after < kept.compacted && !mutated!(WatchSkipsCompacted) {
+        if after < kept.compacted {
             let oldest = kept.events.front().map_or_else(|| kept.compacted.next(), |event| event.revision);
             return Err(CallError::Compacted { oldest });
         }

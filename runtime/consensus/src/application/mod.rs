@@ -48,7 +48,7 @@ mod timers;
 mod version;
 mod waiting;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use concoord_wire::abi::{Invocation, Outcome, Reply, Trigger};
 use concoord_wire::client::{CallError, Events as Told, PartRef, Response, SessionList};
@@ -333,8 +333,8 @@ impl<O: Objects> Application<O> {
         topic: Option<String>,
         after: Option<Position>,
     ) -> Option<Result<Told, CallError>> {
-        if let Err(unknown) = self.registry.object(object) {
-            return Some(Err(unknown));
+        if let Some(gone) = self.registry.gone(object) {
+            return Some(Err(gone));
         }
         let Some(after) = after else {
             return Some(Ok(Told { events: Vec::new(), upto: self.position }));
@@ -343,7 +343,7 @@ impl<O: Objects> Application<O> {
     }
 
     fn tell_watchers(&mut self, emitted: impl IntoIterator<Item = ObjectId>) -> Vec<(ClientToken, Response)> {
-        let gone = |object| self.registry.object(object).err();
+        let gone = |object| self.registry.gone(object);
         self.watchers.tell(emitted, &self.events, self.position, gone)
     }
 
@@ -384,6 +384,11 @@ impl<O: Objects> Application<O> {
             digest = digest.with(&self.objects.state_hash(id));
         }
         digest.finish()
+    }
+
+    /// How many calls wait for each object, for checkers.
+    pub fn parked(&self) -> BTreeMap<ObjectId, u64> {
+        self.parked.counts()
     }
 
     /// Whoever runs the objects.

@@ -251,7 +251,12 @@ impl Registry {
         self.objects.get(&id).ok_or_else(|| self.unknown(format!("#{id}")))
     }
 
-    /// The same, to be changed.
+    /// That an object is not there any more, if so. One that was never there may be loaded later: this replica may lag.
+    pub(super) fn gone(&self, id: ObjectId) -> Option<CallError> {
+        self.object(id).err().filter(|_| id <= self.last)
+    }
+
+    /// The object of this id, to be changed.
     pub(super) fn object_mut(&mut self, id: ObjectId) -> Option<&mut Object> {
         self.objects.get_mut(&id)
     }

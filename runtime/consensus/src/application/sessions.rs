@@ -138,9 +138,9 @@ impl Sessions {
     /// When the session is not open.
     pub(super) fn resume(&mut self, id: SessionId, nonce: u128, now: Timestamp) -> u64 {
         let session = self.open.get_mut(&id).expect("a session that can be resumed is open");
-        let newest = session.replies.last_key_value().map(|(sequence, _)| *sequence);
-        let highest = newest.into_iter().chain(session.waited.last().copied()).fold(session.floor, u64::max);
-        let first = ((highest >> LIFE_SHIFT) + 1) << LIFE_SHIFT;
+        // Also where nothing was called by the client before: it may have sent something.
+        let life = session.resumed.map_or(0, |(_, first)| first >> LIFE_SHIFT);
+        let first = (life + 1) << LIFE_SHIFT;
         session.heard = now;
         session.resumed = Some((nonce, first));
         session.waited.clear();

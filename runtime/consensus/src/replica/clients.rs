@@ -334,6 +334,13 @@ impl Replica {
         if let Some(check) = applied.check.filter(|_| self.differs().is_none()) {
             self.checks.note_own(check);
         }
+        let refuses = self.refuses_clients();
+        for (client, mut response) in applied.watched {
+            if let (Response::Watched { result, .. }, Some(why)) = (&mut response, refuses.clone()) {
+                *result = Err(CallError::NotServing { why });
+            }
+            self.reply(client, response);
+        }
         for completed in applied.replies {
             let (client, response) = match completed {
                 Completed::Call { call, result, waited } => {
@@ -377,7 +384,9 @@ impl Replica {
     pub(super) fn fail_clients(&mut self) {
         let (handed, applied, due) = (self.clients.handed, self.clients.applied, self.clients.due);
         let watchers = std::mem::take(&mut self.clients.watchers);
-        let fresh = Clients { handed, applied, due, watchers, ..Clients::default() };
+        // What is being tried is answered when that has ended.
+        let trials = std::mem::take(&mut self.clients.trials);
+        let fresh = Clients { handed, applied, due, watchers, trials, ..Clients::default() };
         let Clients { calls, opens, resumes, operators, .. } = std::mem::replace(&mut self.clients, fresh);
         for (call, client) in calls {
             let error = self.not_leader();

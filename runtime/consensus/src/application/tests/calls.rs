@@ -190,7 +190,8 @@ fn whoever_has_the_secret_goes_on_with_a_session_and_nobody_else_does() {
         assert_eq!(cluster.call(old, 0, "add"), Err(refused), "{old}");
     }
     assert_eq!(cluster.resume(session, 1, 51), Ok(2 << 32), "another one");
-    assert_eq!(cluster.resume(session, 1, 51), Ok(2 << 32));
+    assert_eq!(cluster.resume(session, 1, 52), Ok(3 << 32), "and one more, though nothing was called");
+    assert_eq!(cluster.resume(session, 1, 51), Ok(4 << 32), "the first is nobody any more");
     assert!(matches!(cluster.call(first, 0, "add"), Err(CallError::Acknowledged { .. })));
     cluster.apply(vec![Command::CloseSession { session }]);
     assert_eq!(cluster.resume(session, 1, 51), Err(CallError::SessionGone { session }));

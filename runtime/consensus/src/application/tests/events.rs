@@ -23,6 +23,12 @@ impl Cluster {
         self.apply(vec![command])
     }
 
+    /// Emits an event with almost a megabyte of payload.
+    fn emit_large(&mut self, sequence: u64) -> Applied {
+        let id = CallId { session: self.session, sequence };
+        self.apply(vec![call(id, sequence - 1, LOUD, "shout")])
+    }
+
     fn watch(&mut self, request: u64, topic: Option<&str>, after: Option<u64>) -> Option<Result<Told, CallError>> {
         let ask = Ask::Watch { object: LOUD, topic: topic.map(Into::into), after: after.map(Position) };
         self.ask(request, ask).map(|response| match response {
@@ -128,6 +134,8 @@ fn the_oldest_events_go_and_who_asks_for_them_is_told_from_where_there_are_some(
     for sequence in sequence..sequence + 100 {
         cluster.emit(sequence, &large);
     }
+    // And few large ones take the place of many small ones.
+    (sequence + 100..sequence + 120).for_each(|sequence| drop(cluster.emit_large(sequence)));
     let bytes: usize = cluster.application.events.freeze().iter().map(|frozen| frozen.bytes()).sum();
     assert!(bytes <= EVENT_BYTES_OF_OBJECT_MAX, "{bytes}");
 }
@@ -158,6 +166,14 @@ fn events_survive_snapshots_and_what_starts_an_object_anew_and_go_with_the_objec
         panic!("{:?}", removed.watched)
     };
     assert!(matches!(cluster.watch(9, None, Some(0)), Some(Err(CallError::UnknownObject { .. }))));
+}
+
+#[test]
+fn who_watches_an_object_that_is_not_loaded_here_yet_waits_for_it() {
+    let mut cluster = Cluster::new();
+    assert_eq!(cluster.watch(1, None, Some(0)), None);
+    cluster.apply(vec![load("loud", b"loud")]);
+    assert_eq!(told(&cluster.emit(1, "a").watched), [(1, vec![("a".into(), 1)])]);
 }
 
 #[test]

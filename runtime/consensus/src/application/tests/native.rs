@@ -80,6 +80,10 @@ impl Counter {
                 let topic = if arguments.is_empty() { "t" } else { str::from_utf8(arguments).unwrap() }.into();
                 Ok(Outcome { events: vec![Event { topic, payload }], ..value() })
             }
+            "shout" => {
+                let (topic, payload) = ("t".into(), vec![7; 900_000]);
+                Ok(Outcome { events: vec![Event { topic, payload }], ..value() })
+            }
             "timer" => Ok(Outcome { timers: vec![Timer { token: 1, due: Timestamp(9) }], ..value() }),
             "seed" => Ok(now(Answer::Returned(codec::to_bytes(&seed)))),
             "host" => Err(Fault::Host("no memory".into())),
@@ -246,6 +250,7 @@ pub(super) fn interface() -> Interface {
         "mute",
         "answer",
         "emit",
+        "shout",
         "timer",
         "host",
         "read",

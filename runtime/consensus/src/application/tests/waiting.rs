@@ -36,7 +36,8 @@ fn each_answer_takes_a_position_so_tokens_of_one_input_are_never_given_again() {
     let mut cluster = Cluster::new();
     (1..=3).for_each(|sequence| drop(cluster.wait(sequence, 0)));
     let before = cluster.application.position();
-    cluster.call(4, 0, "wake").unwrap();
+    let wake = call(cluster.id(4), 0, COUNTER, "wake");
+    assert_eq!(cluster.apply(vec![wake]).replies.len(), 1 + 3);
     assert_eq!(cluster.application.position().0, before.0 + 1 + 3);
     let input = cluster.counter().inputs.last().unwrap().0;
     cluster.call(5, 0, concoord_wire::interface::REINITIALIZE).unwrap();
