@@ -7,6 +7,7 @@ pub mod disk_faults;
 pub mod dns;
 pub mod flood;
 pub mod guests;
+pub mod guide;
 pub mod internet;
 pub mod large;
 pub mod load;

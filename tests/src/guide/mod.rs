@@ -1,0 +1,139 @@
+//! Runs the commands of a page of the book as they stand there, and compares what they print.
+//!
+//! What is run are the blocks that begin with ```` ```console ````. In them,
+//!
+//! - a line that begins with `$ ` is a command, with the lines after it that it continues by a `\` at its end;
+//! - the lines below it, up to the next command, are what it prints. It may fail only if one of them begins with `concoord: `;
+//! - a command that runs until it is stopped, `concoord replica` or one that ends with ` &`, runs until the page ends. The next
+//!   one comes once the replica is healthy, or once what stands below it was printed.
+//!
+//! All commands of a page run in one shell and one directory, which is empty at first. What is printed is compared letter by
+//! letter, but for this:
+//!
+//! - `...` in a line stands for anything in that line, and a line `...` for any number of lines;
+//! - where there are two or more blanks, there may be more or less, but two: columns are as wide as what is in them;
+//! - numbers that differ from cluster to cluster are named behind the block's language, as in
+//!   ```` ```console,any=17,any=22-0 ````. From there on to the end of the page `17` stands for whatever number was printed in its
+//!   place first, in what is printed and in commands.
+//!
+//! A block may be left out for one of the [reasons](ELSEWHERE): ```` ```console,ignore=delegation ````.
+
+mod compare;
+mod links;
+mod page;
+mod processes;
+mod programs;
+
+use std::path::Path;
+
+use compare::Free;
+pub use links::broken_links;
+use page::{Block, Step, blocks};
+use processes::{Shell, Started};
+pub use programs::strange_programs;
+
+/// Why a block is not run, and what runs the same.
+pub const ELSEWHERE: [(&str, &str); 2] =
+    [("delegation", "tests/tests/delegation.rs"), ("route53", "tests/tests/route53.rs")];
+
+/// What the commands of the pages need.
+#[derive(Clone, Copy, Debug)]
+pub struct Tools<'a> {
+    /// Where the `concoord` command is.
+    pub commands: &'a Path,
+    /// Where the programs are that `cargo run --example` runs.
+    pub examples: &'a Path,
+}
+
+/// What was run of a page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ran {
+    /// Commands whose output was compared.
+    pub compared: usize,
+    /// Commands that ran until the page's end.
+    pub started: usize,
+    /// Blocks that are run elsewhere.
+    pub elsewhere: usize,
+}
+
+/// Runs a page's commands in an empty directory.
+///
+/// # Errors
+/// What differs from the page, and at which line of it.
+pub fn run_page(page: &str, directory: &Path, tools: Tools<'_>) -> Result<Ran, String> {
+    let mut session = Session {
+        shell: Shell::start(directory, tools)?,
+        started: Vec::new(),
+        directory,
+        tools,
+        free: Free::default(),
+        ran: Ran::default(),
+    };
+    for block in blocks(page).iter().filter(|block| block.language == "console") {
+        session.run_block(block).map_err(|(line, why)| format!("line {line}: {why}"))?;
+    }
+    match session.ran.compared {
+        0 => Err("nothing of it is compared".into()),
+        _ => Ok(session.ran),
+    }
+}
+
+/// What the commands of a page share.
+struct Session<'a> {
+    shell: Shell,
+    started: Vec<Started>,
+    directory: &'a Path,
+    tools: Tools<'a>,
+    free: Free,
+    ran: Ran,
+}
+
+impl Session<'_> {
+    fn run_block(&mut self, block: &Block) -> Result<(), (usize, String)> {
+        let here = |why| (block.line, why);
+        for flag in &block.flags {
+            match flag.split_once('=') {
+                Some(("ignore", reason)) if ELSEWHERE.iter().any(|(known, _)| *known == reason) => {
+                    self.ran.elsewhere += 1;
+                    return Ok(());
+                }
+                Some(("any", word)) => self.free.declare(word).map_err(here)?,
+                _ => return Err(here(format!("'{flag}' is no reason to leave a block out, and nothing else"))),
+            }
+        }
+        let steps = block.steps()?;
+        if !steps.iter().any(|step| step.is_lasting() || !step.expected.is_empty()) {
+            return Err(here("nothing in this block is compared".into()));
+        }
+        steps.iter().try_for_each(|step| self.run_step(step).map_err(|why| (step.line, why)))
+    }
+
+    fn run_step(&mut self, step: &Step) -> Result<(), String> {
+        let command = self.free.put_into(&step.command)?;
+        if step.is_lasting() {
+            let number = self.started.len();
+            let mut started = Started::start(&command, number, self.directory, self.tools)?;
+            if !step.expected.is_empty() {
+                started.wait_for(|printed| self.free.compare(&step.expected, printed))?;
+            } else if command.contains("concoord replica") {
+                started.wait_until_healthy(self.tools)?;
+            } else {
+                return Err("what it prints first is to stand below it".into());
+            }
+            self.started.push(started);
+            self.ran.started += 1;
+            return Ok(());
+        }
+        let (printed, code) = self.shell.run(&command)?;
+        self.free.compare(&step.expected, &printed)?;
+        let fails = step.expected.iter().any(|line| line.starts_with("concoord: "));
+        if fails == (code == 0) {
+            return Err(format!("exit code {code} of: {command}"));
+        }
+        self.ran.compared += usize::from(!step.expected.is_empty());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+use std::path::PathBuf;
+
+use super::*;
+use crate::cluster::Scratch;
+
+/// Runs a page that needs no replica.
+fn run(page: &str) -> Result<Ran, String> {
+    run_in(&Scratch::new("page"), page)
+}
+
+fn run_in(scratch: &Scratch, page: &str) -> Result<Ran, String> {
+    let directory = scratch.path().join("here");
+    std::fs::create_dir(&directory).expect("there is room");
+    let nowhere = PathBuf::from("/nonexistent");
+    run_page(page, &directory, Tools { commands: &nowhere, examples: &nowhere })
+}
+
+fn console(lines: &str) -> String {
+    format!("# A page\n\n```console\n{lines}\n```\n")
+}
+
+fn fails(page: &str, with: &str) {
+    let why = run(page).expect_err(page);
+    assert!(why.contains(with), "{why}");
+}
+
+#[test]
+fn commands_share_a_shell_and_a_directory_and_print_what_stands_below_them() {
+    let page = console(
+        "$ x=5\n$ mkdir a && cd a\n$ echo $x; echo $x \\\n    more >&2\n5\n5 more\n$ pwd\n.../a\n$ printf 'no end'\nno end",
+    );
+    assert_eq!(run(&page), Ok(Ran { compared: 3, started: 0, elsewhere: 0 }));
+}
+
+#[test]
+fn whatever_is_printed_otherwise_fails_at_its_line() {
+    fails(&console("$ echo 1\n1\n$ echo 2\n3"), "line 6: the page says\n3\nbut this is printed\n2");
+    for lines in ["$ echo 1", "$ echo 1\n1\n1", "$ echo a; echo b\na", "$ echo ab\na", "$ true\n1", "$ echo a b\na  b"]
+    {
+        assert!(run(&console(&format!("$ echo 1\n1\n{lines}"))).is_err(), "{lines}");
+    }
+}
+
+#[test]
+fn a_command_fails_only_where_the_page_says_so() {
+    let failing = "$ echo 'concoord: no'; false\nconcoord: no";
+    assert!(run(&console(failing)).is_ok());
+    fails(&console("$ echo 1; false\n1"), "exit code 1");
+    fails(&console("$ echo 'concoord: no'\nconcoord: no"), "exit code 0");
+    fails(&console("$ exit 3\n3"), "no end of");
+    fails(&console("$ cargo run --example x\n3"), "the pages run examples");
+}
+
+#[test]
+fn three_dots_stand_for_anything_in_a_line_or_for_lines() {
+    for lines in ["$ echo one two\none...", "$ seq 9\n1\n...\n9", "$ seq 3\n...\n2\n...", "$ echo 'a    b'\na  b"] {
+        assert!(run(&console(lines)).is_ok(), "{lines}");
+    }
+    for lines in ["$ echo one two\none...three", "$ seq 9\n1\n...\n10", "$ seq 3\n...\n4\n..."] {
+        assert!(run(&console(lines)).is_err(), "{lines}");
+    }
+}
+
+#[test]
+fn a_free_number_is_the_same_throughout_a_page_in_commands_too() {
+    let begin = "```console,any=17,any=22-0\n$ echo token 40 of 6-12\ntoken 17 of 22-0\n```\n";
+    let page = |line: &str, printed: &str| format!("{begin}\n```console\n$ {line}\n{printed}\n```\n");
+    for (line, printed) in
+        [("echo 17; echo 22-0", "17\n22-0"), ("echo 40 6-12", "17 22-0"), ("echo 117 170", "117 170")]
+    {
+        assert!(run(&page(line, printed)).is_ok(), "{line}");
+    }
+    fails(&page("echo 41", "17"), "the page says\n17\nbut this is printed\n41");
+    fails(&page("echo 400", "17"), "400");
+    fails("```console,any=17\n$ echo 17\n17\n```\n", "17 was printed nowhere before");
+    fails("```console,any=x\n$ echo x\nx\n```\n", "no number");
+}
+
+#[test]
+fn nothing_is_left_out_without_a_reason_that_says_where_it_runs() {
+    let ran = "```console\n$ echo 1\n1\n```\n";
+    let ignored = run(&format!("{ran}```console,ignore=delegation\n$ dig\n```\n"));
+    assert_eq!(ignored, Ok(Ran { compared: 1, started: 0, elsewhere: 1 }));
+    fails(&format!("{ran}```console,ignore=weather\n$ dig\n```\n"), "'ignore=weather' is no reason");
+    fails(&format!("{ran}```console\n$ true\n```\n"), "nothing in this block is compared");
+    fails("```console,ignore=delegation\n$ dig\n```\n", "nothing of it is compared");
+    fails(&console("1"), "what prints this? 1");
+}
+
+#[test]
+fn what_runs_beside_is_waited_for_and_ends_with_the_page() {
+    let scratch = Scratch::new("page");
+    let page =
+        console("$ sh -c 'echo $$ >pid; echo begun; sleep 600' &\nbegun\n$ kill -0 $(cat pid) && echo runs\nruns");
+    assert_eq!(run_in(&scratch, &page), Ok(Ran { compared: 1, started: 1, elsewhere: 0 }));
+    let pid = std::fs::read_to_string(scratch.path().join("here/pid")).expect("it is there");
+    assert!(!PathBuf::from(format!("/proc/{}", pid.trim())).exists(), "it still runs");
+    fails(&console("$ sh -c 'echo other' &\nbegun\n$ echo 1\n1"), "the page says\nbegun\nbut this is printed\nother");
+    fails(&console("$ sleep 600 &\n$ echo 1\n1"), "what it prints first is to stand below it");
+}
+
+#[test]
+fn every_reason_names_a_test_that_is_there() {
+    for (reason, file) in ELSEWHERE {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+        assert!(file.is_file(), "{reason}: {} is missing", file.display());
+    }
+}
+
+#[test]
+fn a_program_of_a_page_is_an_example_letter_by_letter() {
+    let example = "//! About.\n\nfn main() {}\n".to_owned();
+    let page = "```rust,no_run\nfn main() {}\n```\n\n```rust,no_run\nfn main() { }\n```\n\n```rust\npart\n```\n";
+    assert_eq!(strange_programs(page, &[example]), [5]);
+}
