@@ -21,7 +21,7 @@ use concoord_objects::{
     Log, LogProxy, Membership, MembershipError, MembershipProxy, MeshMembership, Pinger, PingerError, PingerProxy,
     Queue, RLock, RateLimiter, RwLock, Semaphore, Stack, StackError, StackProxy,
 };
-use concoord_tests::cluster::{Cluster, Finished, binary, concoord};
+use concoord_tests::cluster::{Cluster, Finished, concoord};
 use concoord_wire::abi::{Invocation, ObjectLimits, Outcome, Rejection, Reply, Trigger};
 use concoord_wire::codec::to_bytes;
 use concoord_wire::interface::{Interface, Method, MethodKind, Type, TypeIndex};
@@ -533,28 +533,4 @@ fn the_page_has_each_object_and_the_lines_that_it_takes() {
     let counted = Command::new(repository("objects-wasm/lines")).output().expect("it runs");
     let table = String::from_utf8(counted.stdout).expect("it is text");
     assert!(counted.status.success() && page.contains(&table), "what objects-wasm/lines prints is not there:\n{table}");
-}
-
-/// Each command of the page's examples, as a shell reads it, prints what stands below it.
-#[test]
-fn the_examples_of_the_page_print_what_they_show() {
-    let mut cluster = Cluster::new("standard-page");
-    let address = cluster.start(&["-o", "concoord.object.stack.Stack"]).to_string();
-    let path = format!("{}:{}", binary().parent().expect("a directory").display(), std::env::var("PATH").expect("set"));
-    let page = read(&repository(PAGE));
-    let blocks = page.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
-    let mut run = 0;
-    for example in blocks.flat_map(|block| block.split("$ ").skip(1)) {
-        let (line, printed) = example.split_once('\n').expect("a line ends");
-        // What runs until it is stopped runs here already.
-        if line.starts_with("concoord replica") {
-            continue;
-        }
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("{line} 2>&1")]).env("PATH", &path).env("CONCOORD_CONNECT", &address);
-        let output = shell.output().expect("there is a shell");
-        assert_eq!(String::from_utf8_lossy(&output.stdout), printed, "{line}");
-        run += 1;
-    }
-    assert!(run > all().len(), "at least one for each object");
 }
