@@ -14,6 +14,7 @@ pub mod load;
 pub mod memory;
 pub mod netns;
 pub mod python;
+pub mod raw;
 pub mod route53;
 pub mod sim;
 pub mod usage;

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use concoord_tests::sim::{self, FAULTS_MIN, Report, SLOTS_WANTED};
 
-const SEEDS_DEFAULT: u64 = 1_000;
+const SEEDS_DEFAULT: u64 = 2_000;
 const TWICE_DEFAULT: u64 = 100;
 /// A run of this many seeds exercises every kind of fault; a shorter one may miss some.
 const SEEDS_FOR_ALL_KINDS: u64 = 200;

@@ -28,7 +28,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     connect: Connect,
 
-    /// Print JSON: {"name","version","doc","methods":[{"name","kind","doc","arguments","result","error"}],"types","init",
+    /// Print JSON: {"name","version","doc","methods":[{"name","kind","doc","arguments","result","error"}],"types","init","event",
     /// "state"}, with what object list --json prints of an object as the state, or null [default: off]
     #[arg(long)]
     json: bool,
@@ -107,6 +107,7 @@ pub(super) fn as_json(interface: &Interface, state: Option<&ObjectState>) -> Val
         "methods": methods.collect::<Vec<_>>(),
         "types": signature::definitions(interface),
         "init": arguments(&interface.init),
+        "event": interface.event.map(|event| signature::ty(interface, event)),
         "state": state.map(list::state_json),
     })
 }
@@ -121,6 +122,10 @@ pub(super) fn as_text(interface: &Interface, state: Option<&ObjectState>) -> Str
     for method in &interface.methods {
         lines.push(String::new());
         lines.extend(method_lines(interface, method));
+    }
+    if let Some(event) = interface.event {
+        lines.push(String::new());
+        lines.push(format!("emits   {}", signature::ty(interface, event)));
     }
     let definitions = signature::definitions(interface);
     if !definitions.is_empty() {

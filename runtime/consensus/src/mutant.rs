@@ -179,6 +179,24 @@ mod switched {
         SnapshotWithoutReplies,
         /// A session that is asked for twice with one nonce is opened twice.
         NonceOpensAgain,
+        /// An object is not told of the end of a call that waits for it.
+        WaitEndsUntold,
+        /// The floor that a client sends passes what is parked for good: it is forgotten.
+        FloorForgetsParked,
+        /// What a parked call is answered with is not kept for retries.
+        ParkedReplyNotKept,
+        /// A snapshot does not hold the calls that are parked.
+        SnapshotWithoutParked,
+        /// A session that ends leaves its parked calls waiting.
+        ClosedSessionWaits,
+        /// A client that goes on with a session uses the numbers of the one before again.
+        ResumeReusesNumbers,
+        /// A client that goes on with a session leaves the parked calls of the one before waiting.
+        ResumeLeavesParked,
+        /// A watcher is told the event again after which it asks for more.
+        WatchRepeats,
+        /// A snapshot does not hold what objects emitted.
+        SnapshotWithoutEvents,
         /// Restored state forgets how many inputs objects were given.
         PositionRestarts,
         /// A frame of the log is not synced.

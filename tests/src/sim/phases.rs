@@ -191,9 +191,8 @@ impl World {
         if decided < SLOTS_WANTED || self.is_any_spoiled() || !self.clients.iter().all(Caller::is_done) {
             return false;
         }
-        let must_know = |node: &&Node| {
-            !node.gone && !self.lost_for_good.contains(&node.id) && !self.is_one_witness_too_many(node)
-        };
+        let must_know =
+            |node: &&Node| !node.gone && !self.lost_for_good.contains(&node.id) && !self.is_one_witness_too_many(node);
         let mut healed = self.nodes.values().filter(must_know);
         let all_know = healed.all(|node| {
             node.process.as_ref().is_some_and(|process| {

@@ -210,7 +210,7 @@ impl<O: Objects> Application<O> {
         let accept = |index: usize, outcome: &Outcome| {
             let Runs { kind, emits } = runs[index];
             match &outcome.reply {
-                Reply::Now(Answer::Failed(error)) if !mutated!(FailedPartStays) => {
+                Reply::Now(Answer::Failed(error)) => {
                     failed.replace(Some(Abort::Failed(error.clone())));
                     return Err("it failed".into());
                 }
@@ -261,7 +261,8 @@ impl<O: Objects> Application<O> {
             Ok(None) => {}
         }
         // Nobody is left to take their answers.
-        for call in self.parked.of_session(session) {
+        let parked = if mutated!(ResumeLeavesParked) { Vec::new() } else { self.parked.of_session(session) };
+        for call in parked {
             self.at_a_position(|this| this.end_wait(call, said, |object, _| CallError::Cancelled { object }))?;
         }
         Ok(Ok(self.sessions.resume(session, nonce, self.now)))
@@ -278,6 +279,9 @@ impl<O: Objects> Application<O> {
         checks::note(&mut self.replies, &result);
         let waited = self.sessions.waits(call);
         said.say(|| Completed::Call { call, result: result.clone(), waited });
+        if waited && mutated!(ParkedReplyNotKept) {
+            return;
+        }
         if said.replies || !mutated!(RepliesOfLeaderOnly) {
             self.sessions.record(call, ran, result);
         }

@@ -140,7 +140,7 @@ impl Sessions {
         let session = self.open.get_mut(&id).expect("a session that can be resumed is open");
         // Also where nothing was called by the client before: it may have sent something.
         let life = session.resumed.map_or(0, |(_, first)| first >> LIFE_SHIFT);
-        let first = (life + 1) << LIFE_SHIFT;
+        let first = (life + u64::from(!mutated!(ResumeReusesNumbers) || life == 0)) << LIFE_SHIFT;
         session.heard = now;
         session.resumed = Some((nonce, first));
         session.waited.clear();
@@ -356,6 +356,9 @@ impl Session {
     /// Gives the bytes of the replies that are forgotten.
     fn raise_floor(&mut self, floor: u64) -> usize {
         self.floor = self.floor.max(floor);
+        if mutated!(FloorForgetsParked) {
+            self.waited.retain(|sequence| *sequence > floor);
+        }
         let mut freed = 0;
         if self.waited.is_empty() {
             while let Some(first) = self.replies.first_entry()

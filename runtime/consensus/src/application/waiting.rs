@@ -6,6 +6,7 @@ use concoord_wire::{CallId, ObjectId, SessionId, Timestamp};
 
 use super::{Application, HostFault, SECOND_US, Said};
 use crate::limits::TIMER_AFTER_US_MIN;
+use crate::mutated;
 use crate::objects::Objects;
 
 impl<O: Objects> Application<O> {
@@ -39,6 +40,11 @@ impl<O: Objects> Application<O> {
         why: impl FnOnce(String, u64) -> CallError,
     ) -> Result<(), HostFault> {
         let Some(wait) = self.parked.remove(call) else { return Ok(()) };
+        if mutated!(WaitEndsUntold) {
+            let error = why(self.registry.name(wait.object).into(), wait.wait_us);
+            self.answer(call, Some(wait.object), Err(error), said);
+            return Ok(());
+        }
         if let Err(fault) = self.tell(wait.object, Some(call.session), Trigger::Cancelled { call }, said) {
             self.parked.enter(call, wait);
             return Err(fault);
@@ -50,7 +56,8 @@ impl<O: Objects> Application<O> {
 
     /// Ends a session, and what it waits for. The objects that it called are told later.
     pub(super) fn close(&mut self, session: SessionId, said: &mut Said) {
-        for call in self.parked.of_session(session) {
+        let parked = if mutated!(ClosedSessionWaits) { Vec::new() } else { self.parked.of_session(session) };
+        for call in parked {
             self.parked.remove(call);
             self.answer_unrecorded(call, CallError::SessionGone { session }, said);
         }
