@@ -5,6 +5,7 @@ mod check;
 mod list;
 mod load;
 mod new;
+mod proxy;
 mod show;
 mod source;
 mod upgrade;
@@ -20,7 +21,7 @@ use crate::{build, print};
 
 pub(crate) use source::{LoadFlags, Source};
 
-/// Make, build, check and describe objects; load, upgrade and remove those of a cluster
+/// Make, build, check and describe objects, and write their proxies; load, upgrade and remove those of a cluster
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -33,6 +34,7 @@ enum Command {
     Build(BuildArguments),
     Check(check::Arguments),
     Show(show::Arguments),
+    Proxy(proxy::Arguments),
     List(list::Arguments),
     Load(load::Arguments),
     Upgrade(upgrade::Arguments),
@@ -79,6 +81,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Build(arguments) => build(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
+        Command::Proxy(arguments) => proxy::run(&arguments),
         Command::List(arguments) => list::run(&arguments),
         Command::Load(arguments) => load::run(&arguments),
         Command::Upgrade(arguments) => upgrade::run(&arguments),
