@@ -28,7 +28,7 @@ use crate::print;
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// A .wasm file, or a built-in object
-    #[arg(value_name = "FILE|NAME")]
+    #[arg(value_name = "FILE|BUILTIN")]
     object: String,
 
     /// The language

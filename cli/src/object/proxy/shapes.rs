@@ -12,8 +12,8 @@ use super::names::mention;
 const SPELLED_PARTS_MAX: usize = 64;
 /// Equal parts from which on a tuple is an array.
 const ARRAY_PARTS_MIN: usize = 4;
-/// Parts of a tuple that languages and serde know as one.
-pub(super) const TUPLE_PARTS_MAX: usize = 16;
+/// Parts of a tuple for which Rust's library has all that is derived.
+pub(super) const TUPLE_PARTS_MAX: usize = 12;
 /// Bytes of a value above which it is kept behind a pointer when it is a part of another: else a type of a few bytes could
 /// have values larger than memory.
 const INLINE_BYTES_MAX: u64 = 4096;

@@ -263,8 +263,9 @@ impl Table {
 
     fn some(&mut self) -> Vec<TypeIndex> {
         let count = match self.dice.below(10) {
-            0 => 16 + self.dice.below(90),
-            1 => 0,
+            0 => 6 + self.dice.below(12),
+            1 => 30 + self.dice.below(90),
+            2 => 0,
             _ => 1 + self.dice.below(5),
         };
         let one = self.any();

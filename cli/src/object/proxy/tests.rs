@@ -123,6 +123,31 @@ fn what_doubles_with_every_level_stays_short() {
 }
 
 #[test]
+fn the_largest_interface_is_written_as_well() {
+    let name = || "a".to_owned();
+    let mut types = vec![Type::U8];
+    for index in 1..4000 {
+        let fields =
+            vec![Argument { name: name(), ty: TypeIndex(0) }, Argument { name: index.to_string(), ty: TypeIndex(0) }];
+        types.push(Type::Struct { name: name(), fields });
+    }
+    types.push(Type::Tuple((0..15_000).map(|part| TypeIndex(part % 4000)).collect()));
+    let fields = (0..15_000).map(|_| Argument { name: name(), ty: TypeIndex(0) }).collect();
+    types.push(Type::Struct { name: name(), fields });
+    let mut interface = Interface { types, event: None, init: vec![], ..jobs() };
+    interface.methods[0].arguments = (0..15_000).map(|_| Argument { name: name(), ty: TypeIndex(4000) }).collect();
+    interface.methods[0].result = TypeIndex(4001);
+    interface.methods[0].error = None;
+    interface.methods[0].doc = "a\n".repeat(10_000);
+    let encoded = concoord_wire::codec::to_bytes(&interface);
+    assert!(Interface::decode(&encoded).is_ok_and(|decoded| decoded == interface), "within all limits");
+    for language in LANGUAGES {
+        let text = write(&interface, language);
+        assert!(text.len() < 100 * encoded.len(), "{language:?}: {} bytes", text.len());
+    }
+}
+
+#[test]
 fn types_with_one_name_are_told_apart_and_equal_ones_are_one() {
     let one =
         |ty| Type::Struct { name: "Entry".into(), fields: vec![Argument { name: "value".into(), ty: TypeIndex(ty) }] };
