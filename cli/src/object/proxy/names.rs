@@ -50,11 +50,6 @@ impl Scope {
     pub(super) fn is_taken(&self, name: &str) -> bool {
         self.taken.contains_key(name)
     }
-
-    /// All that is taken.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.taken.keys().map(String::as_str)
-    }
 }
 
 /// `name` as an ASCII identifier of at most `characters_max`: what can't stand in one becomes `_`, and `instead` is for a
