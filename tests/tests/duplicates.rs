@@ -5,18 +5,19 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use concoord_tests::cluster::{Cluster, Launch};
-use concoord_tests::load::{blocking, counted, is_long};
+use concoord_tests::load::{blocking, counted};
 use concoord_tests::raw::{Raw, increment};
 use concoord_transport::Endpoint;
 use concoord_wire::client::{CallError, Response};
 use concoord_wire::{CallId, SessionId};
 use tokio::time::{sleep, timeout};
 
+const CALLS: u64 = 1_000_000;
 const CALLERS: u64 = 4;
 /// Calls of one caller under way.
 const WINDOW: usize = 512;
 /// A leader is killed so often.
-const KILL_EVERY: Duration = Duration::from_secs(3);
+const KILL_EVERY: Duration = Duration::from_secs(2);
 const SILENCE_MAX: Duration = Duration::from_millis(400);
 
 /// What a caller did.
@@ -93,7 +94,7 @@ async fn call_all(cluster: Vec<std::net::SocketAddr>, number: u64, count: u64) -
 
 #[test]
 fn calls_that_are_sent_again_and_again_count_once() {
-    let count: u64 = if is_long() { 1_000_000 } else { 100_000 };
+    let count = CALLS;
     let mut cluster = Cluster::new("duplicates");
     let flags = ["-o", "counter", "--snapshot-log-bytes", "1048576"];
     let first = cluster.start(&flags);
@@ -123,7 +124,7 @@ fn calls_that_are_sent_again_and_again_count_once() {
     });
     let mut kills = 0;
     while !callers.is_finished() {
-        std::thread::sleep(KILL_EVERY.min(Duration::from_millis(500)));
+        std::thread::sleep(Duration::from_millis(200));
         if began.elapsed() < KILL_EVERY * (kills + 1) {
             continue;
         }
@@ -131,7 +132,7 @@ fn calls_that_are_sent_again_and_again_count_once() {
         cluster.replica(leader).kill();
         kills += 1;
         // It misses more than the others keep of their log, so that it takes a snapshot over.
-        std::thread::sleep(Duration::from_millis(1500));
+        std::thread::sleep(Duration::from_millis(1000));
         cluster.restart_same(leader);
     }
     let done = callers.join().expect("no panic");

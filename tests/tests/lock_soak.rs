@@ -245,6 +245,6 @@ fn no_token_falls_and_nobody_waits_for_ever_whoever_is_killed() {
     let figures: Vec<u64> = saw.split(' ').map(|figure| figure.parse().expect("a number")).collect();
     assert_eq!(figures[..2], [log.grants.len() as u64, 0], "the resource saw all, and none fell");
     assert!(wrong.is_empty(), "waiters changed places: {wrong:#?}");
-    assert!(log.grants.len() as u64 > 10 * CLIENTS && died > 0 && kills > 1);
+    assert!(log.grants.len() as u64 > 4 * CLIENTS && died > 0 && kills > 1);
     assert!(longest < 2 * TTL + Duration::from_secs(1), "{longest:?}");
 }
