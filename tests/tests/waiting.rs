@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use concoord_client::{Client, ClientError, Options};
 use concoord_objects::{LockError, LockProxy};
-use concoord_tests::cluster::{Cluster, wait_for};
+use concoord_tests::cluster::{Cluster, Signal, concoord, wait_for};
 use concoord_tests::load::blocking;
 use concoord_wire::caller::ProxyError;
 use concoord_wire::client::CallError;
@@ -161,5 +161,84 @@ fn a_parked_call_survives_the_end_of_all_replicas() {
     wait_for("nobody to wait", || match runtime.block_on(lock(&first).waiters()) {
         Ok(waiters) if waiters.is_empty() => Ok(()),
         other => Err(format!("{other:?}")),
+    });
+}
+
+/// Two clients of which the first holds the lock and the second waits for it.
+async fn held_and_waiting(addresses: &str) -> (Client, u64, Client, JoinHandle<Token>) {
+    let options = Options { session_ttl: Duration::from_secs(60), ..Options::default() };
+    let connect = || Client::connect_with(addresses, options);
+    let (holds, waits) = (connect().await.expect("they run"), connect().await.expect("they run"));
+    let held = lock(&holds).acquire().await.expect("it is free");
+    let waiting = acquire(&waits);
+    waiters(&holds, 1).await;
+    (holds, held, waits, waiting)
+}
+
+#[test]
+fn a_parked_call_goes_with_its_client_to_another_replica() {
+    let mut cluster = Cluster::of("waiting-moves", "lock", 3);
+    let addresses = cluster.addresses();
+    blocking(async {
+        let (holds, held, _waits, waiting) = held_and_waiting(&addresses).await;
+        let leader = cluster.leader(cluster.all()[0]);
+        // It is still there, and says nothing: both clients go elsewhere.
+        cluster.replica(leader).signal(Signal::Stop);
+        lock(&holds).release(Some(held)).await.expect("it holds it");
+        assert!(token(waiting).await > held);
+        cluster.replica(leader).signal(Signal::Continue);
+        let now = lock(&holds).holders().await.expect("it can be asked");
+        assert!(now.len() == 1 && now[0].token > held, "{now:?}");
+    });
+}
+
+#[test]
+fn a_parked_call_survives_snapshots_and_the_truncation_of_the_log() {
+    let mut cluster = Cluster::new("waiting-snapshots");
+    let flags = ["-o", "lock", "--snapshot-log-bytes", "65536"];
+    let first = cluster.start(&flags);
+    for _ in 0..2 {
+        cluster.start(&[&flags[..], &["-b", &first.to_string()]].concat());
+    }
+    let addresses = cluster.addresses();
+    let runtime = Runtime::new().expect("threads");
+    let (holds, held, _waits, waiting) = runtime.block_on(held_and_waiting(&addresses));
+    // More than the log of two snapshots, which is all that is kept.
+    runtime.block_on(async {
+        for _ in 0..4000 {
+            assert!(lock(&holds).release(Some(held + 1_000_000)).await.is_err(), "nobody has that token");
+        }
+    });
+    cluster.kill_all();
+    let of_first = cluster.scratch().path().join("concoord-data").join(format!("127.0.0.1-{}", first.port()));
+    let names = std::fs::read_dir(of_first).expect("its data").flatten().map(|file| file.file_name());
+    let names: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
+    let snapshots = names.iter().filter(|name| name.starts_with("snapshot-")).count();
+    assert!(snapshots >= 2 && !names.contains(&"log-1".to_owned()), "its log is truncated: {names:?}");
+    cluster.restart_all_same();
+    runtime.block_on(async {
+        waiters(&holds, 1).await;
+        lock(&holds).release(Some(held)).await.expect("it holds it still");
+        assert!(token(waiting).await > held);
+    });
+}
+
+#[test]
+fn a_parked_call_survives_an_upgrade_of_its_object() {
+    let cluster = Cluster::of("waiting-upgrade", "lock", 3);
+    let addresses = cluster.addresses();
+    blocking(async {
+        let (holds, held, _waits, waiting) = held_and_waiting(&addresses).await;
+        let built = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../objects-wasm/dist/lock.wasm");
+        let mut module = std::fs::read(built).expect("it is built");
+        // A section that says nothing makes another module of it.
+        module.extend([0, 5, 4, b't', b'e', b's', b't']);
+        let file = cluster.scratch().write("lock-2.wasm", &module).display().to_string();
+        let upgraded = concoord(&["object", "upgrade", "lock", &file, "-c", &addresses]);
+        assert_eq!(upgraded.code, Some(0), "{upgraded:?}");
+        assert!(upgraded.stdout.contains("generation 2"), "{upgraded:?}");
+        waiters(&holds, 1).await;
+        lock(&holds).release(Some(held)).await.expect("it holds it still");
+        assert!(token(waiting).await > held);
     });
 }

@@ -426,6 +426,20 @@ mod tests {
     }
 
     #[test]
+    fn watchers_read_events_by_the_old_type() {
+        let emitting = |event: Option<u32>| Interface { event: event.map(TypeIndex), ..interface() };
+        let told = |old, new| -> Vec<String> {
+            let breaks = breaking_changes(&emitting(old), &emitting(new));
+            breaks.changes.iter().map(ToString::to_string).collect()
+        };
+        let nothing: [String; 0] = [];
+        assert_eq!((told(Some(0), Some(0)), told(None, Some(0))), (nothing.to_vec(), nothing.to_vec()));
+        let (old, new) = (text(&interface(), TypeIndex(0)), text(&interface(), TypeIndex(1)));
+        assert_eq!(told(Some(0), Some(1)), [format!("events is {new} and was {old}")]);
+        assert_eq!(told(Some(0), None), [format!("events is none and was {old}")]);
+    }
+
+    #[test]
     fn each_way_to_break_a_caller_is_named() {
         assert_eq!(changed(|new| drop(new.methods.remove(0))), ["add is removed"]);
         assert_eq!(changed(|new| new.methods[1].name = "all".into()), ["list is removed"]);

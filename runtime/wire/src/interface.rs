@@ -432,6 +432,19 @@ mod tests {
     }
 
     #[test]
+    fn refuses_an_event_of_no_type_and_a_method_by_which_objects_are_started_anew() {
+        let mut interface = interface();
+        let types = interface.types.len();
+        interface.event = Some(TypeIndex(types as u32));
+        let refused = Interface::decode(&codec::to_bytes(&interface));
+        assert_eq!(refused, Err(InterfaceError::Reference { at: types, to: types }));
+        interface.event = Some(TypeIndex(types as u32 - 1));
+        assert_eq!(Interface::decode(&codec::to_bytes(&interface)), Ok(interface.clone()));
+        interface.methods[0].name = REINITIALIZE.into();
+        assert_eq!(Interface::decode(&codec::to_bytes(&interface)), Err(InterfaceError::Reserved));
+    }
+
+    #[test]
     fn refuses_deep_nesting() {
         let mut interface = interface();
         interface.types = vec![Type::Unit];

@@ -21,6 +21,10 @@ pub enum Signal {
     Interrupt,
     /// Be gone.
     Kill,
+    /// Stand still.
+    Stop,
+    /// Go on.
+    Continue,
 }
 
 /// A replica in a process of its own. Dropping it kills and reaps it, and shows the
@@ -190,6 +194,8 @@ pub(crate) fn signal(process: u32, what: Signal) {
         Signal::Terminate => "TERM",
         Signal::Interrupt => "INT",
         Signal::Kill => "KILL",
+        Signal::Stop => "STOP",
+        Signal::Continue => "CONT",
     };
     // The shell has it built in, everywhere.
     let sent = Command::new("sh").args(["-c", &format!("kill -{name} {process}")]).status();

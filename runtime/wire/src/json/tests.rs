@@ -220,6 +220,26 @@ fn arguments_are_named() {
 }
 
 #[test]
+fn optional_arguments_at_the_end_may_be_left_out() {
+    let (interface, ty) = interface_of::<Option<u8>>();
+    let plain = interface.types.iter().position(|ty| *ty == Type::U8).map(|index| TypeIndex(index as u32));
+    let plain = Argument { name: "plain".into(), ty: plain.expect("it is a part") };
+    let optional = |name: &str| Argument { name: name.into(), ty };
+    let encoded = |arguments: &[Argument], values: &[Value]| {
+        encode_arguments(&interface, arguments, values).map_err(|error| error.to_string())
+    };
+    let arguments = [plain.clone(), optional("a"), optional("b")];
+    assert_eq!(encoded(&arguments, &[json!(7)]), Ok(vec![7, 0, 0]));
+    assert_eq!(encoded(&arguments, &[json!(7), json!(8)]), Ok(vec![7, 1, 8, 0]));
+    assert_eq!(encoded(&arguments, &[]), Err("takes 3 arguments, 0 given".into()));
+    assert_eq!(
+        encoded(&arguments, &[json!(1), json!(2), json!(3), json!(4)]),
+        Err("takes 3 arguments, 4 given".into())
+    );
+    assert_eq!(encoded(&[optional("a"), plain], &[json!(1)]), Err("takes 2 arguments, 1 given".into()));
+}
+
+#[test]
 fn malformed_bytes_say_where_and_what() {
     let cases = [
         (malformed::<bool>(&[2]), "value: malformed bool"),
