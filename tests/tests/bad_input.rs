@@ -76,7 +76,7 @@ fn modules_that_can_not_run_are_refused_by_file_reason_and_offset() {
             ("object check none.wasm", &["can't read none.wasm", "No such file"]),
             (
                 "replica -o conter",
-                &["no object 'conter'", "no such file", "the built-in objects are bank, binarytree, counter, "],
+                &["no object 'conter'", "no such file", "the built-in objects are bank, barrier, binarytree, "],
             ),
             ("object build .", &["holds no crate", "Cargo.toml"]),
         ],
