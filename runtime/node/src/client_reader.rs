@@ -9,7 +9,7 @@ use concoord_wire::client::{AdministerError, CallError, Request, Response};
 use tokio::sync::Semaphore;
 
 use crate::error::Stranger;
-use crate::events::ClientEvent;
+use crate::events::{ClientEvent, PeerEvent};
 use crate::gate::{Gate, read_burst, tell_of_stranger};
 use crate::limits::CLIENT_QUEUE_BYTES_MAX;
 
@@ -20,12 +20,22 @@ const REQUEST_BYTES: usize = 128;
 pub(crate) async fn read_client(gate: &Gate, incoming: Incoming) -> Result<(), AcceptError> {
     let from = incoming.remote_address();
     tell_of_stranger(gate, &incoming, Stranger::Client(from)).await;
+    let theirs = incoming.hello().cluster;
     let connection = incoming.welcome(gate.cluster(), gate.node).await?;
     gate.counters.clients.add(1);
     let (outbox, mut inbox) = connection.split();
     let Some(first) = wait_for_cluster(gate, from, &outbox, &mut inbox).await else {
         return Ok(());
     };
+    // It was let in before this replica was in a cluster, which may be another one than the client's: two never mix.
+    if let (Some(theirs), Some(ours)) = (theirs, gate.cluster())
+        && theirs != ours
+    {
+        outbox.close("this replica is of another cluster now");
+        // The driver is gone only when the process ends.
+        let _ = gate.senders.peers.send(PeerEvent::Stranger { cluster: theirs, who: Stranger::Client(from) }).await;
+        return Ok(());
+    }
     let client = ClientToken(gate.next_client());
     tracing::debug!(client = client.0, %from, "client connected");
     if gate.senders.clients.send(ClientEvent::Opened { client, outbox }).await.is_ok() {
