@@ -85,7 +85,7 @@ const KNOWN: &[(Mutant, u64)] = &[
     (Mutant::NonceOpensAgain, 1),
     (Mutant::WaitEndsUntold, 1),
     (Mutant::FloorForgetsParked, 1),
-    (Mutant::ParkedReplyNotKept, 1),
+    (Mutant::ParkedReplyNotKept, 3),
     (Mutant::SnapshotWithoutParked, 1),
     (Mutant::ClosedSessionWaits, 1),
     (Mutant::ResumeReusesNumbers, 20),
