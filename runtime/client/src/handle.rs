@@ -155,7 +155,7 @@ impl Client {
     /// returned, as postcard. A call that traps, fails, or would have to wait puts an end to all. Queries are fine among them.
     ///
     /// # Errors
-    /// As [`Client::call`]; [`CallError::Aborted`] says which call it was and why.
+    /// As [`Client::call`]; [`CallError::Aborted`](concoord_wire::client::CallError::Aborted) says which call it was and why.
     pub async fn atomically(&self, parts: &[Part<'_>]) -> Result<Vec<Vec<u8>>, ClientError> {
         within("calls as one", parts.len(), PARTS_MAX)?;
         within("arguments", parts.iter().map(|part| part.arguments.len()).sum(), ARGUMENTS_BYTES_MAX)?;
