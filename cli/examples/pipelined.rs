@@ -10,7 +10,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Two that go side by side, in any order.
     let before = counter.getvalue().await?;
-    let (counted, put) = tokio::join!(counter.increment(), kv.put("color".into(), "blue".into(), None));
+    let (counted, put) = tokio::join!(counter.increment(), kv.put("color".into(), "blue".into(), None, None));
     counted?;
     put?;
 

@@ -14,7 +14,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let there = kv.range(String::new(), None, 1000).await?;
         println!("there: {:?}", there.entries.keys().collect::<Vec<_>>());
         let mut watch = client.watch(Some("kv"), None, From::After(there.revision)).await?;
-        kv.put("shape".into(), "round".into(), None).await?;
+        kv.put("shape".into(), "round".into(), None, None).await?;
         match watch.next().await {
             // A program goes on with `next`; this one ends.
             Ok(event) => {

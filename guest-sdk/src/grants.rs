@@ -15,6 +15,15 @@ pub struct Held {
     pub session: String,
 }
 
+/// Why nothing was given back.
+#[crate::data]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// What is meant is not held by this token, not by the session that calls, or by nobody.
+    #[error("it is not held by this token, not by this session, or by nobody")]
+    NotHeld,
+}
+
 /// One of [`Grants`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant<X = ()> {
@@ -51,13 +60,18 @@ impl<X> Grants<X> {
     }
 
     /// Takes the grant of this token back from the session that calls, or its oldest one.
-    pub fn release(&mut self, cx: &Context, token: Option<u64>) -> Option<Grant<X>> {
-        let caller = cx.caller()?;
-        self.take(|grant| grant.session == caller && is(grant, token))
+    ///
+    /// # Errors
+    /// [`GrantError::NotHeld`].
+    pub fn release(&mut self, cx: &Context, token: Option<u64>) -> Result<Grant<X>, GrantError> {
+        self.take(|grant| is_own(grant, cx, token))
     }
 
     /// Takes the grant of this token back from whoever has it, or the oldest of all.
-    pub fn revoke(&mut self, token: Option<u64>) -> Option<Grant<X>> {
+    ///
+    /// # Errors
+    /// [`GrantError::NotHeld`].
+    pub fn revoke(&mut self, token: Option<u64>) -> Result<Grant<X>, GrantError> {
         self.take(|grant| is(grant, token))
     }
 
@@ -67,9 +81,11 @@ impl<X> Grants<X> {
     }
 
     /// The grant of this token of the session that calls, or its oldest one.
-    pub fn own(&mut self, cx: &Context, token: Option<u64>) -> Option<&mut Grant<X>> {
-        let caller = cx.caller()?;
-        self.held.iter_mut().find(|grant| grant.session == caller && is(grant, token))
+    ///
+    /// # Errors
+    /// [`GrantError::NotHeld`].
+    pub fn own(&mut self, cx: &Context, token: Option<u64>) -> Result<&mut Grant<X>, GrantError> {
+        self.held.iter_mut().find(|grant| is_own(grant, cx, token)).ok_or(GrantError::NotHeld)
     }
 
     /// All, oldest first.
@@ -100,10 +116,15 @@ impl<X> Grants<X> {
         self.held.is_empty()
     }
 
-    fn take(&mut self, which: impl FnMut(&Grant<X>) -> bool) -> Option<Grant<X>> {
-        let at = self.held.iter().position(which)?;
-        Some(self.held.remove(at))
+    fn take(&mut self, which: impl FnMut(&Grant<X>) -> bool) -> Result<Grant<X>, GrantError> {
+        let at = self.held.iter().position(which).ok_or(GrantError::NotHeld)?;
+        Ok(self.held.remove(at))
     }
+}
+
+/// Whether the session that calls has it, and by this token.
+fn is_own<X>(grant: &Grant<X>, cx: &Context, token: Option<u64>) -> bool {
+    cx.caller() == Some(grant.session) && is(grant, token)
 }
 
 /// Whether it is the one of this token. Any is, if there is none.

@@ -74,7 +74,7 @@ pub use concoord_sdk_macros::{data, methods, object};
 pub use concoord_wire as wire;
 pub use concoord_wire::caller::{Caller, ProxyError};
 pub use context::{Context, Event};
-pub use grants::{Grant, Grants, Held};
+pub use grants::{Grant, GrantError, Grants, Held};
 pub use object::Object;
 pub use permits::Permits;
 pub use wait_queue::{SERVE_AGAIN, WaitQueue};
@@ -83,7 +83,7 @@ pub use waiting::{Ended, Waiter, Waits};
 /// What an object's file imports.
 pub mod prelude {
     pub use crate::wire::{CallId, SessionId, Timestamp};
-    pub use crate::{Context, Grants, Held, Object, Permits, WaitQueue, Waiter};
+    pub use crate::{Context, GrantError, Grants, Held, Object, Permits, WaitQueue, Waiter};
     pub use postcard_schema::Schema;
     pub use serde::{Deserialize, Serialize};
 }

@@ -3,7 +3,7 @@
 use concoord_wire::SessionId;
 use serde::{Deserialize, Serialize};
 
-use crate::{Context, Ended, Grants, Held, WaitQueue, Waiter, Waits};
+use crate::{Context, Ended, GrantError, Grants, Held, WaitQueue, Waiter, Waits};
 
 /// A number of permits: sessions hold some, and others wait for some, in the order in which they came. Nobody overtakes, so who
 /// needs many gets them too. A lock has one permit, and that is the default.
@@ -43,18 +43,24 @@ impl Permits {
         Some(self.held.add(cx, caller, count))
     }
 
-    /// Takes back what the session that calls got with this token, or what it has had longest. Gives whether there was that.
-    pub fn release(&mut self, cx: &mut Context, token: Option<u64>) -> bool {
-        let released = self.held.release(cx, token);
-        self.free(cx, released.iter().map(|grant| grant.with).sum());
-        released.is_some()
+    /// Takes back what the session that calls got with this token, or what it has had longest.
+    ///
+    /// # Errors
+    /// [`GrantError::NotHeld`].
+    pub fn release(&mut self, cx: &mut Context, token: Option<u64>) -> Result<(), GrantError> {
+        let released = self.held.release(cx, token)?;
+        self.free(cx, released.with);
+        Ok(())
     }
 
-    /// Takes back what anybody got with this token, or the oldest of all grants. Gives whether there was that.
-    pub fn revoke(&mut self, cx: &mut Context, token: Option<u64>) -> bool {
-        let revoked = self.held.revoke(token);
-        self.free(cx, revoked.iter().map(|grant| grant.with).sum());
-        revoked.is_some()
+    /// Takes back what anybody got with this token, or the oldest of all grants.
+    ///
+    /// # Errors
+    /// [`GrantError::NotHeld`].
+    pub fn revoke(&mut self, cx: &mut Context, token: Option<u64>) -> Result<(), GrantError> {
+        let revoked = self.held.revoke(token)?;
+        self.free(cx, revoked.with);
+        Ok(())
     }
 
     /// Takes back all that a session has.
@@ -77,9 +83,12 @@ impl Permits {
         });
     }
 
-    /// Whether the session that calls has some.
-    pub fn is_held(&mut self, cx: &Context) -> bool {
-        self.held.own(cx, None).is_some()
+    /// Refuses a session that calls and has none.
+    ///
+    /// # Errors
+    /// [`GrantError::NotHeld`].
+    pub fn check_held(&mut self, cx: &Context) -> Result<(), GrantError> {
+        self.held.own(cx, None).map(drop)
     }
 
     /// How many are free.

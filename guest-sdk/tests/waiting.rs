@@ -37,7 +37,7 @@ impl Hall {
     }
 
     pub fn give(&mut self, cx: &mut Context, token: Option<u64>) -> Option<u64> {
-        self.held.release(cx, token).map(|grant| grant.token)
+        self.held.release(cx, token).ok().map(|grant| grant.token)
     }
 
     pub fn held(&self) -> Vec<Held> {

@@ -226,7 +226,7 @@ fn samples() -> [Sample; 12] {
             "update",
             words(["tidy", "at", "3:00"]),
         ),
-        ("kv", module!("kv"), None, "put", words(["color", "blue"])),
+        ("kv", module!("kv"), None, "put", codec::to_bytes(&("color", "blue", None::<u64>, None::<bool>))),
         ("lock", module!("lock"), Some(("acquire", vec![])), "release", codec::to_bytes(&Some(7_u64))),
         ("log", module!("log"), None, "write", words(["started"])),
         ("membership", module!("membership"), None, "add", words(["ann"])),

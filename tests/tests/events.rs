@@ -68,7 +68,7 @@ fn watchers_see_each_event_once_and_in_order_through_twenty_leader_changes() {
                 if write % WRITES_BETWEEN == WRITES_BETWEEN / 2 {
                     cluster.replica(leader).kill();
                 }
-                kv.put(topic(write), write.to_string(), None).await.expect("it is written");
+                kv.put(topic(write), write.to_string(), None, None).await.expect("it is written");
             }
             cluster.restart_same(leader);
         }
@@ -79,7 +79,7 @@ fn watchers_see_each_event_once_and_in_order_through_twenty_leader_changes() {
         // Whoever comes later finds them all, and goes on where another one was.
         let (_, again) = read_all(first.watch(None, None, From::Oldest).await.expect("it begins"), 0, 1, last).await;
         let mut later = second.watch(None, None, From::After(all.revision())).await.expect("it begins");
-        kv.put(topic(1), "7".into(), None).await.expect("it is written");
+        kv.put(topic(1), "7".into(), None, None).await.expect("it is written");
         assert_eq!((again, next(&mut later).await.2), (read, 7));
         assert!(one.revision() <= all.revision());
     });
@@ -95,7 +95,7 @@ fn a_watcher_goes_on_at_a_replica_that_had_its_state_from_a_snapshot() {
         let kv = KvProxy::new(before.clone());
         let mut watch = before.watch(None, None, From::Now).await.expect("it begins");
         for write in 0..3000 {
-            kv.put(topic(write), write.to_string(), None).await.expect("it is written");
+            kv.put(topic(write), write.to_string(), None, None).await.expect("it is written");
         }
         for write in 0..1000 {
             assert_eq!(next(&mut watch).await.2, write);
@@ -126,7 +126,7 @@ fn whoever_comes_too_late_is_told_what_is_kept_and_an_object_that_is_gone_ends_t
         let puts: Vec<_> = (0..writes)
             .map(|write: u64| {
                 let mut arguments = codec::to_bytes(&(topic(write), write.to_string()));
-                arguments.push(0);
+                arguments.extend([0, 0]);
                 client.call_async(None, "put", arguments).expect("it is sent")
             })
             .collect();

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use concoord_client::{Abort, CallError, Client, ClientError, Options, Part};
 use concoord_objects::bank::{BankError, BankProxy};
-use concoord_objects::boundedsemaphore::{BoundedSemaphoreError, BoundedSemaphoreProxy};
+use concoord_objects::boundedsemaphore::BoundedSemaphoreProxy;
 use concoord_objects::election::ElectionProxy;
 use concoord_objects::meshmembership::MeshMembershipProxy;
 use concoord_objects::{
-    BarrierProxy, ConditionProxy, CounterProxy, KvProxy, LatchProxy, LockProxy, QueueProxy, RLockProxy,
+    BarrierProxy, ConditionProxy, CounterProxy, GrantError, KvProxy, LatchProxy, LockProxy, QueueProxy, RLockProxy,
     RateLimiterProxy, RwLockProxy, SemaphoreProxy,
 };
 use concoord_tests::cluster::{Cluster, concoord};
@@ -75,7 +75,7 @@ fn semaphores_and_locks_are_passed_on_and_end_with_their_sessions() {
         assert!(semaphore.release(Some(tokens[0])).await.is_err(), "it was revoked");
 
         let bounded = BoundedSemaphoreProxy::named(second.clone(), "boundedsemaphore");
-        assert_eq!(bounded.release(None).await, Err(ProxyError::Method(BoundedSemaphoreError::OverReleased)));
+        assert_eq!(bounded.release(None).await, Err(ProxyError::Method(GrantError::NotHeld)));
         bounded.acquire().await.expect("it is free");
         let waits = begin!(BoundedSemaphoreProxy(first, "boundedsemaphore").acquire());
 

@@ -19,7 +19,7 @@ use concoord_objects::nameservercoord::{NameserverCoord, NameserverCoordError, N
 use concoord_objects::{
     Barrier, BinaryTree, BinaryTreeProxy, BoundedSemaphore, Condition, Counter, CounterProxy, Election, Latch, Lock,
     Log, LogProxy, Membership, MembershipError, MembershipProxy, MeshMembership, Pinger, PingerError, PingerProxy,
-    Queue, RLock, RateLimiter, RwLock, Semaphore, Stack, StackError, StackProxy,
+    Queue, RLock, RateLimiter, RwLock, Semaphore, Stack, StackProxy,
 };
 use concoord_tests::cluster::{Cluster, Finished, concoord};
 use concoord_wire::abi::{Invocation, ObjectLimits, Outcome, Rejection, Reply, Trigger};
@@ -246,10 +246,10 @@ fn strings<T: FromIterator<String>>(of: &[&str]) -> T {
 
 async fn collections(client: &Client) {
     let stack = StackProxy::named(client, typed("stack"));
-    assert_eq!(stack.pop().await, Err(failed(StackError::Empty)));
+    assert_eq!(stack.pop().await, Ok(None));
     assert_eq!((stack.append("a".into()).await, stack.append("b".into()).await), (Ok(()), Ok(())));
     assert_eq!((stack.get_size().await, stack.get_stack().await), (Ok(2), Ok(strings(&["a", "b"]))));
-    assert_eq!(stack.pop().await, Ok("b".into()));
+    assert_eq!(stack.pop().await, Ok(Some("b".into())));
 
     let log = LogProxy::named(client, typed("log"));
     assert_eq!((log.append("a".into()).await, log.write("b".into()).await), (Ok(()), Ok(())));
@@ -300,12 +300,12 @@ async fn names_and_jobs(client: &Client) {
 
 async fn stores(client: &Client) {
     let kv = KvProxy::named(client, typed("kv"));
-    let first = kv.put("k".into(), "1".into(), None).await.expect("it is written");
-    let second = kv.compare_and_set("k".into(), first, "2".into(), None).await.expect("nobody wrote since");
+    let first = kv.put("k".into(), "1".into(), None, None).await.expect("it is written");
+    let second = kv.compare_and_set("k".into(), first, "2".into(), None, None).await.expect("nobody wrote since");
     assert!(second > first);
     let conflict = Err(failed(KvError::Conflict { revision: second }));
-    assert_eq!(kv.compare_and_set("k".into(), first, "3".into(), None).await, conflict);
-    let entry = Entry { value: "2".into(), revision: second, expires: None };
+    assert_eq!(kv.compare_and_set("k".into(), first, "3".into(), None, None).await, conflict);
+    let entry = Entry { value: "2".into(), revision: second, expires: None, session: None };
     assert_eq!(kv.get("k".into()).await, Ok(Some(entry.clone())));
     let range = kv.range("a".into(), None, 9).await.expect("it answers");
     assert!(range.revision > second, "the event of the last write comes behind it");

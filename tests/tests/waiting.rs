@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use concoord_client::{Client, ClientError, Options};
-use concoord_objects::{LockError, LockProxy};
+use concoord_objects::{GrantError, LockProxy};
 use concoord_tests::cluster::{Cluster, Signal, concoord, wait_for};
 use concoord_tests::load::blocking;
 use concoord_wire::caller::ProxyError;
@@ -62,7 +62,7 @@ fn a_lock_is_passed_on_in_order_with_rising_tokens_through_the_end_of_leaders() 
             waiters(&clients[0], number).await;
         }
         let refused = lock(&clients[1]).release(Some(last)).await;
-        assert!(matches!(refused, Err(ProxyError::Method(LockError::NotHeld))), "{refused:?}");
+        assert!(matches!(refused, Err(ProxyError::Method(GrantError::NotHeld))), "{refused:?}");
         for (turn, waits) in waiting.into_iter().enumerate() {
             if turn % 2 == 0 {
                 let all = cluster.all();

@@ -17,7 +17,7 @@ impl Lock {
     }
 
     /// Releases the lock, by its token where one is given: the one that waits longest gets it.
-    pub fn release(&mut self, cx: &mut Context, token: Option<u64>) -> bool {
+    pub fn release(&mut self, cx: &mut Context, token: Option<u64>) -> Result<(), GrantError> {
         self.permits.release(cx, token)
     }
 
@@ -32,7 +32,7 @@ impl Lock {
     }
 
     /// Takes the lock from whoever holds it by this token.
-    pub fn revoke(&mut self, cx: &mut Context, token: u64) -> bool {
+    pub fn revoke(&mut self, cx: &mut Context, token: u64) -> Result<(), GrantError> {
         self.permits.revoke(cx, Some(token))
     }
 

@@ -1,10 +1,9 @@
 //! A barrier: so many wait for each other, and go on together.
 
 use concoord::prelude::*;
-use concoord::wire::limits::ANSWERED_MAX;
 
 /// As many as can be let go together.
-const PARTIES_MAX: u32 = ANSWERED_MAX as u32;
+const PARTIES_MAX: u32 = concoord::wire::limits::ANSWERED_MAX as u32;
 
 /// A number of parties that wait for each other, again and again.
 #[concoord::object]

@@ -9,18 +9,6 @@ pub struct BoundedSemaphore {
     permits: Permits,
 }
 
-/// Why no permit was given back.
-#[concoord::data]
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BoundedSemaphoreError {
-    /// No permit is held by this token, or not by the session that calls.
-    #[error("no permit is held by this token, or not by this session")]
-    NotHeld,
-    /// All permits are free.
-    #[error("all permits are free")]
-    OverReleased,
-}
-
 #[concoord::methods]
 impl BoundedSemaphore {
     /// Starts with `count` permits, or one.
@@ -39,12 +27,9 @@ impl BoundedSemaphore {
     }
 
     /// Gives back the permit of this token or the session's oldest. A session that has none gives back the oldest of all.
-    pub fn release(&mut self, cx: &mut Context, token: Option<u64>) -> Result<(), BoundedSemaphoreError> {
-        match self.permits.release(cx, token) {
-            true => Ok(()),
-            false if token.is_some() => Err(BoundedSemaphoreError::NotHeld),
-            false => self.permits.revoke(cx, None).then_some(()).ok_or(BoundedSemaphoreError::OverReleased),
-        }
+    pub fn release(&mut self, cx: &mut Context, token: Option<u64>) -> Result<(), GrantError> {
+        let released = self.permits.release(cx, token);
+        released.or_else(|error| if token.is_none() { self.permits.revoke(cx, None) } else { Err(error) })
     }
 
     /// How many permits are free.
@@ -63,8 +48,8 @@ impl BoundedSemaphore {
     }
 
     /// Takes the permit of this token from whoever has it.
-    pub fn revoke(&mut self, cx: &mut Context, token: u64) -> Result<(), BoundedSemaphoreError> {
-        self.permits.revoke(cx, Some(token)).then_some(()).ok_or(BoundedSemaphoreError::NotHeld)
+    pub fn revoke(&mut self, cx: &mut Context, token: u64) -> Result<(), GrantError> {
+        self.permits.revoke(cx, Some(token))
     }
 
     fn session_closed(&mut self, cx: &mut Context, session: SessionId) {
@@ -92,14 +77,14 @@ mod tests {
     fn a_release_never_makes_more_of_it() {
         let mut table = Table::new(BoundedSemaphore::new(None));
         let over = table.call(1, "release", &None::<u64>);
-        assert_eq!(over.failed::<BoundedSemaphoreError>(), BoundedSemaphoreError::OverReleased);
+        assert_eq!(over.failed::<GrantError>(), GrantError::NotHeld);
         assert_eq!(table.call(1, "acquire", &()).returned::<u64>(), 2);
         let other = table.call(2, "release", &Some(2_u64));
-        assert_eq!(other.failed::<BoundedSemaphoreError>(), BoundedSemaphoreError::NotHeld);
+        assert_eq!(other.failed::<GrantError>(), GrantError::NotHeld);
         assert!(table.call(3, "acquire", &()).waits());
         assert_eq!(table.call(2, "release", &None::<u64>).woken::<u64>(), [(3, 5)], "that of another");
         assert_eq!(tokens(&table), [5]);
-        assert_eq!(table.call(9, "revoke", &2_u64).failed::<BoundedSemaphoreError>(), BoundedSemaphoreError::NotHeld);
+        assert_eq!(table.call(9, "revoke", &2_u64).failed::<GrantError>(), GrantError::NotHeld);
         table.call(9, "revoke", &5_u64).returned::<()>();
         assert_eq!((table.object.value(), table.object.waiters()), (1, vec![]));
     }
@@ -130,8 +115,8 @@ mod tests {
                     3 => {
                         let released = table.call(of, "release", &None::<u64>);
                         if held.is_empty() {
-                            let over = released.failed::<BoundedSemaphoreError>();
-                            assert_eq!(over, BoundedSemaphoreError::OverReleased, "seed {seed}");
+                            let over = released.failed::<GrantError>();
+                            assert_eq!(over, GrantError::NotHeld, "seed {seed}");
                         } else {
                             held.remove(held.iter().position(|(session, _)| *session == of).unwrap_or(0));
                         }

@@ -10,15 +10,6 @@ pub struct Condition {
     waiting: WaitQueue<u64>,
 }
 
-/// Why nothing happened.
-#[concoord::data]
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConditionError {
-    /// The lock is not held by this token, or not by the session that calls.
-    #[error("the lock is not held by this token, or not by this session")]
-    NotHeld,
-}
-
 #[concoord::methods]
 impl Condition {
     /// Waits until the lock is free and takes it, until it is released or the session ends. Gives its token.
@@ -27,20 +18,20 @@ impl Condition {
     }
 
     /// Releases the lock, by its token where one is given: the one that waits longest gets it.
-    pub fn release(&mut self, cx: &mut Context, token: Option<u64>) -> Result<(), ConditionError> {
-        self.lock.release(cx, token).then_some(()).ok_or(ConditionError::NotHeld)
+    pub fn release(&mut self, cx: &mut Context, token: Option<u64>) -> Result<(), GrantError> {
+        self.lock.release(cx, token)
     }
 
     /// Releases the lock, waits to be notified, and takes the lock again. Gives the new token.
-    pub fn wait(&mut self, cx: &mut Context, waiter: Waiter<u64>) -> Result<(), ConditionError> {
+    pub fn wait(&mut self, cx: &mut Context, waiter: Waiter<u64>) -> Result<(), GrantError> {
         self.release(cx, None)?;
         self.waiting.push(waiter);
         Ok(())
     }
 
     /// Notifies the `n` that wait longest, or one: they get the lock in turn, behind those that wait for it already.
-    pub fn notify(&mut self, cx: &mut Context, n: Option<u32>) -> Result<(), ConditionError> {
-        self.lock.is_held(cx).then_some(()).ok_or(ConditionError::NotHeld)?;
+    pub fn notify(&mut self, cx: &mut Context, n: Option<u32>) -> Result<(), GrantError> {
+        self.lock.check_held(cx)?;
         for _ in 0..n.unwrap_or(1) {
             let Some(waiter) = self.waiting.pop() else { break };
             self.lock.acquire(cx, waiter, 1);
@@ -50,7 +41,7 @@ impl Condition {
 
     /// Notifies all that wait.
     #[allow(non_snake_case, reason = "the name by which it is known")]
-    pub fn notifyAll(&mut self, cx: &mut Context) -> Result<(), ConditionError> {
+    pub fn notifyAll(&mut self, cx: &mut Context) -> Result<(), GrantError> {
         self.notify(cx, Some(u32::MAX))
     }
 
@@ -65,8 +56,8 @@ impl Condition {
     }
 
     /// Takes the lock from whoever holds it by this token.
-    pub fn revoke(&mut self, cx: &mut Context, token: u64) -> Result<(), ConditionError> {
-        self.lock.revoke(cx, Some(token)).then_some(()).ok_or(ConditionError::NotHeld)
+    pub fn revoke(&mut self, cx: &mut Context, token: u64) -> Result<(), GrantError> {
+        self.lock.revoke(cx, Some(token))
     }
 
     fn session_closed(&mut self, cx: &mut Context, session: SessionId) {
@@ -83,7 +74,7 @@ mod tests {
     use super::*;
 
     fn not_held(step: &concoord::testing::Step) {
-        assert_eq!(step.failed::<ConditionError>(), ConditionError::NotHeld);
+        assert_eq!(step.failed::<GrantError>(), GrantError::NotHeld);
     }
 
     /// Sessions 1 to `n` wait to be notified, in this order.

@@ -25,15 +25,6 @@ pub struct Leader {
     pub value: String,
 }
 
-/// Why the leader did nothing.
-#[concoord::data]
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ElectionError {
-    /// Nobody leads by this token, or not the session that calls.
-    #[error("nobody leads by this token, or not this session")]
-    NotLeader,
-}
-
 #[concoord::methods]
 impl Election {
     /// Waits until nobody leads and nobody came before, and leads until it resigns or its session ends. Gives the token.
@@ -43,15 +34,13 @@ impl Election {
     }
 
     /// Leads no more, by its token where one is given.
-    pub fn resign(&mut self, cx: &mut Context, token: Option<u64>) -> Result<(), ElectionError> {
-        self.held.release(cx, token).ok_or(ElectionError::NotLeader)?;
-        self.elect(cx);
-        Ok(())
+    pub fn resign(&mut self, cx: &mut Context, token: Option<u64>) -> Result<(), GrantError> {
+        self.held.release(cx, token).map(|_| self.elect(cx))
     }
 
     /// Puts `value` in the place of what the leader said of itself. Only the leader may.
-    pub fn proclaim(&mut self, cx: &mut Context, value: String) -> Result<(), ElectionError> {
-        self.held.own(cx, None).ok_or(ElectionError::NotLeader)?.with = value;
+    pub fn proclaim(&mut self, cx: &mut Context, value: String) -> Result<(), GrantError> {
+        self.held.own(cx, None)?.with = value;
         Ok(())
     }
 
@@ -78,10 +67,8 @@ impl Election {
     }
 
     /// Ends the leading of whoever leads by this token.
-    pub fn revoke(&mut self, cx: &mut Context, token: u64) -> Result<(), ElectionError> {
-        self.held.revoke(Some(token)).ok_or(ElectionError::NotLeader)?;
-        self.elect(cx);
-        Ok(())
+    pub fn revoke(&mut self, cx: &mut Context, token: u64) -> Result<(), GrantError> {
+        self.held.revoke(Some(token)).map(|_| self.elect(cx))
     }
 
     fn session_closed(&mut self, cx: &mut Context, session: SessionId) {
@@ -110,7 +97,7 @@ mod tests {
     use super::*;
 
     fn no_leader(step: &Step) {
-        assert_eq!(step.failed::<ElectionError>(), ElectionError::NotLeader);
+        assert_eq!(step.failed::<GrantError>(), GrantError::NotHeld);
     }
 
     fn leader(token: u64, session: u64, value: &str) -> Leader {

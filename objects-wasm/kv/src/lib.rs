@@ -16,13 +16,16 @@ const EXPIRED_AT_ONCE_MAX: usize = 512;
 /// A key-value store that starts empty.
 ///
 /// Each write has a revision that is higher than those of all writes before, whatever key they were to, also over
-/// `__concoordinit__`. Whoever watches is told of each change, under the key as its topic (of a longer one, the first 256 bytes).
+/// `__concoordinit__`. Whoever watches is told of each change, under the key as its topic (of a longer one, the first 256 bytes);
+/// after `__concoordinit__`, that what was told before is compacted: then a `range` from "" has all that there is.
 #[concoord::object(event = Change)]
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Kv {
     entries: BTreeMap<String, Entry>,
     /// When which entries expire.
     expiring: BTreeSet<(Timestamp, String)>,
+    /// The keys that go with a session.
+    ephemeral: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// What a key has.
@@ -35,6 +38,8 @@ pub struct Entry {
     pub revision: u64,
     /// When it goes by itself, in microseconds since 1970 in the cluster's time.
     pub expires: Option<u64>,
+    /// The session that it goes with, if it is ephemeral.
+    pub session: Option<String>,
 }
 
 /// A piece of the store.
@@ -65,7 +70,7 @@ pub enum Change {
         /// The key.
         key: String,
     },
-    /// Its time was over.
+    /// Its time was over, or the session that it went with.
     Expired {
         /// The key.
         key: String,
@@ -91,12 +96,24 @@ impl Kv {
         self.entries.get(&key).cloned()
     }
 
-    /// Writes `value` to `key`, for `ttl_ms` milliseconds or until it is removed, and returns the write's revision.
-    pub fn put(&mut self, cx: &mut Context, key: String, value: String, ttl_ms: Option<u64>) -> u64 {
+    /// Writes `value` to `key`, for `ttl_ms` milliseconds or until it is removed, and returns the write's revision. What is
+    /// `ephemeral` goes with the session that writes it, at the latest.
+    pub fn put(
+        &mut self,
+        cx: &mut Context,
+        key: String,
+        value: String,
+        ttl_ms: Option<u64>,
+        ephemeral: Option<bool>,
+    ) -> u64 {
         self.take(&key);
         let expires = ttl_ms.map(|ttl_ms| cx.now().0.saturating_add(ttl_ms.saturating_mul(1000)));
-        let entry = Entry { value, revision: cx.position().0, expires };
+        let session = cx.caller().filter(|_| ephemeral == Some(true)).map(|session| session.to_string());
         self.expiring.extend(expires.map(|at| (Timestamp(at), key.clone())));
+        if let Some(session) = &session {
+            self.ephemeral.entry(session.clone()).or_default().insert(key.clone());
+        }
+        let entry = Entry { value, revision: cx.position().0, expires, session };
         self.entries.insert(key.clone(), entry.clone());
         self.wake(cx);
         tell(cx, Change::Put { key, entry });
@@ -118,9 +135,10 @@ impl Kv {
         revision: u64,
         value: String,
         ttl_ms: Option<u64>,
+        ephemeral: Option<bool>,
     ) -> Result<u64, KvError> {
         match self.entries.get(&key).map_or(0, |entry| entry.revision) {
-            current if current == revision => Ok(self.put(cx, key, value, ttl_ms)),
+            current if current == revision => Ok(self.put(cx, key, value, ttl_ms, ephemeral)),
             current => Err(KvError::Conflict { revision: current }),
         }
     }
@@ -143,11 +161,22 @@ impl Kv {
         found
     }
 
+    fn session_closed(&mut self, cx: &mut Context, session: SessionId) {
+        let now = cx.now();
+        for key in self.ephemeral.remove(&session.to_string()).unwrap_or_default() {
+            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            if let Some(at) = entry.expires.replace(now.0) {
+                self.expiring.remove(&(Timestamp(at), key.clone()));
+            }
+            self.expiring.insert((now, key));
+        }
+        self.timer(cx, 0);
+    }
+
     fn timer(&mut self, cx: &mut Context, _: u64) {
         for _ in 0..EXPIRED_AT_ONCE_MAX {
-            let Some((at, key)) = self.expiring.first().filter(|(at, _)| *at <= cx.now()).cloned() else { break };
-            self.expiring.remove(&(at, key.clone()));
-            self.entries.remove(&key);
+            let Some((_, key)) = self.expiring.first().filter(|(at, _)| *at <= cx.now()).cloned() else { break };
+            self.take(&key);
             tell(cx, Change::Expired { key });
         }
         self.wake(cx);
@@ -157,6 +186,14 @@ impl Kv {
         let entry = self.entries.remove(key)?;
         if let Some(at) = entry.expires {
             self.expiring.remove(&(Timestamp(at), key.clone()));
+        }
+        if let Some(session) = &entry.session
+            && let Some(keys) = self.ephemeral.get_mut(session)
+        {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.ephemeral.remove(session);
+            }
         }
         Some(entry)
     }
@@ -182,7 +219,7 @@ mod tests {
 
     use super::*;
 
-    const NONE: Option<u64> = None;
+    const NONE: (Option<u64>, Option<bool>) = (None, None);
 
     fn put(kv: &mut Table<Kv>, key: &str, value: &str) -> u64 {
         kv.call(1, "put", &(key, value, NONE)).returned()
@@ -225,7 +262,10 @@ mod tests {
         assert_eq!((get(&mut kv, "a"), delete(&mut kv, "a")), (None, None));
         let (first, second) = (put(&mut kv, "a", "1"), put(&mut kv, "a", "2"));
         assert!(0 < first && first < second);
-        assert_eq!(get(&mut kv, "a"), Some(Entry { value: "2".into(), revision: second, expires: None }));
+        assert_eq!(
+            get(&mut kv, "a"),
+            Some(Entry { value: "2".into(), revision: second, expires: None, session: None })
+        );
         assert_eq!((delete(&mut kv, "a"), get(&mut kv, "a")), (Some(second), None));
     }
 
@@ -247,7 +287,7 @@ mod tests {
     fn an_entry_goes_when_its_time_is_over_unless_it_is_written_again() {
         let mut kv = table();
         let for_ms = |kv: &mut Table<Kv>, key: &str, ttl_ms: u64| {
-            kv.call(1, "put", &(key, "v", Some(ttl_ms))).returned::<u64>();
+            kv.call(1, "put", &(key, "v", Some(ttl_ms), None::<bool>)).returned::<u64>();
         };
         for (key, ttl_ms) in [("a", 1000), ("b", 2000), ("c", 3000), ("d", 1000), ("e", 1000)] {
             for_ms(&mut kv, key, ttl_ms);
@@ -268,6 +308,46 @@ mod tests {
     }
 
     #[test]
+    fn what_is_ephemeral_goes_with_its_session_unless_it_is_written_again() {
+        let mut kv = table();
+        let hold = |kv: &mut Table<Kv>, of: u64, key: &str, ttl_ms: Option<u64>| {
+            kv.call(of, "put", &(key, "v", ttl_ms, Some(true))).returned::<u64>();
+        };
+        for key in ["a", "b", "c", "d", "e"] {
+            hold(&mut kv, 1, key, None);
+        }
+        hold(&mut kv, 2, "f", None);
+        hold(&mut kv, 2, "b", None);
+        hold(&mut kv, 1, "g", Some(1000));
+        hold(&mut kv, 1, "h", Some(9000));
+        put(&mut kv, "c", "for ever");
+        delete(&mut kv, "d");
+        assert_eq!(get(&mut kv, "b").and_then(|entry| entry.session), Some("2-0".into()));
+        kv.advance(1_000_000);
+        let told = |step: &concoord::testing::Step| step.emitted::<Change>().into_iter().map(|(key, _)| key).collect();
+        let ended: Vec<String> = told(&kv.close(1));
+        assert_eq!(
+            (ended, keys(&mut kv, "", None, 9).0),
+            (vec!["a".into(), "e".into(), "h".into()], vec!["b".into(), "c".into(), "f".into()])
+        );
+        let ended: Vec<String> = told(&kv.close(2));
+        assert_eq!((ended, keys(&mut kv, "", None, 9).0), (vec!["b".into(), "f".into()], vec!["c".to_owned()]));
+        assert_eq!((kv.object.ephemeral.len(), kv.object.expiring.len()), (0, 0));
+        assert!(told(&kv.advance(9_000_000)) == Vec::<String>::new(), "nothing is left to expire");
+    }
+
+    #[test]
+    fn a_session_with_more_keys_than_may_go_at_once_loses_them_by_and_by() {
+        let mut kv = table();
+        for key in 0..2 * EXPIRED_AT_ONCE_MAX + 1 {
+            kv.call(1, "put", &(key.to_string(), "v", None::<u64>, Some(true))).returned::<u64>();
+        }
+        assert_eq!(kv.close(1).events.len(), EXPIRED_AT_ONCE_MAX);
+        assert_eq!(kv.advance(10_000).events.len(), EXPIRED_AT_ONCE_MAX + 1);
+        assert_eq!(keys(&mut kv, "", None, 9), (vec![], false));
+    }
+
+    #[test]
     fn each_change_is_told_under_its_key() {
         let mut kv = table();
         let mut told = Vec::new();
@@ -280,7 +360,7 @@ mod tests {
         note(&kv.call(1, "compare_and_set", &("a", 9_u64, "2", NONE)));
         note(&kv.call(1, "delete", &("a",)));
         note(&kv.call(1, "delete", &("a",)));
-        let entry = |revision| Entry { value: "1".into(), revision, expires: None };
+        let entry = |revision| Entry { value: "1".into(), revision, expires: None, session: None };
         let expected = [
             ("a".into(), Change::Put { key: "a".into(), entry: entry(1) }),
             ("ü".repeat(TOPIC_BYTES_MAX / 2), Change::Put { key: long, entry: entry(3) }),

@@ -9,15 +9,6 @@ pub struct Lock {
     permits: Permits,
 }
 
-/// Why a lock was not released.
-#[concoord::data]
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LockError {
-    /// It is not held by this token, or not by the session that calls.
-    #[error("it is not held by this token, or not by this session")]
-    NotHeld,
-}
-
 #[concoord::methods]
 impl Lock {
     /// Waits until the lock is free and takes it, until it is released or the session ends. Gives the fencing token.
@@ -26,8 +17,8 @@ impl Lock {
     }
 
     /// Releases the lock, by its token where one is given: the one that waits longest gets it.
-    pub fn release(&mut self, cx: &mut Context, token: Option<u64>) -> Result<(), LockError> {
-        self.permits.release(cx, token).then_some(()).ok_or(LockError::NotHeld)
+    pub fn release(&mut self, cx: &mut Context, token: Option<u64>) -> Result<(), GrantError> {
+        self.permits.release(cx, token)
     }
 
     /// Who holds the lock, if anybody does.
@@ -41,8 +32,8 @@ impl Lock {
     }
 
     /// Takes the lock from whoever holds it by this token.
-    pub fn revoke(&mut self, cx: &mut Context, token: u64) -> Result<(), LockError> {
-        self.permits.revoke(cx, Some(token)).then_some(()).ok_or(LockError::NotHeld)
+    pub fn revoke(&mut self, cx: &mut Context, token: u64) -> Result<(), GrantError> {
+        self.permits.revoke(cx, Some(token))
     }
 
     fn session_closed(&mut self, cx: &mut Context, session: SessionId) {
@@ -68,12 +59,12 @@ mod tests {
         assert_eq!(table.object.waiters(), ["2-0", "3-0"]);
         for not_held in [Some(1_u64), None] {
             let refused = table.call(2, "release", &not_held);
-            assert_eq!((refused.failed(), refused.answered), (LockError::NotHeld, vec![]));
+            assert_eq!((refused.failed(), refused.answered), (GrantError::NotHeld, vec![]));
         }
         assert_eq!(table.call(1, "release", &Some(1_u64)).woken::<u64>(), [(2, 6)]);
         assert_eq!(table.object.holders(), [Held { token: 6, session: "2-0".into() }]);
         assert_eq!(table.call(2, "release", &None::<u64>).woken::<u64>(), [(3, 8)]);
-        assert_eq!(table.call(2, "release", &Some(6_u64)).failed::<LockError>(), LockError::NotHeld, "an old token");
+        assert_eq!(table.call(2, "release", &Some(6_u64)).failed::<GrantError>(), GrantError::NotHeld, "an old token");
         assert!(table.call(3, "release", &Some(8_u64)).answered.is_empty());
         assert_eq!((table.object.holders(), table.object.waiters()), (vec![], vec![]));
     }
@@ -94,9 +85,9 @@ mod tests {
         let mut table = Table::new(Lock::default());
         table.call(1, "acquire", &());
         table.call(2, "acquire", &());
-        assert_eq!(table.call(9, "revoke", &2_u64).failed::<LockError>(), LockError::NotHeld);
+        assert_eq!(table.call(9, "revoke", &2_u64).failed::<GrantError>(), GrantError::NotHeld);
         assert_eq!(table.call(9, "revoke", &1_u64).woken::<u64>(), [(2, 4)]);
-        assert_eq!(table.call(1, "release", &None::<u64>).failed::<LockError>(), LockError::NotHeld);
+        assert_eq!(table.call(1, "release", &None::<u64>).failed::<GrantError>(), GrantError::NotHeld);
     }
 
     #[test]
@@ -127,7 +118,7 @@ mod tests {
                         if held == of {
                             holder = None;
                         } else {
-                            assert_eq!(released.failed::<LockError>(), LockError::NotHeld, "seed {seed}");
+                            assert_eq!(released.failed::<GrantError>(), GrantError::NotHeld, "seed {seed}");
                         }
                         (released.woken(), None)
                     }

@@ -11,15 +11,6 @@ pub struct RLock {
     waiting: WaitQueue<u64>,
 }
 
-/// Why a lock was not released.
-#[concoord::data]
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RLockError {
-    /// It is not held by this token, or not by the session that calls.
-    #[error("it is not held by this token, or not by this session")]
-    NotHeld,
-}
-
 #[concoord::methods]
 impl RLock {
     /// Waits until the lock is free and takes it. Gives the fencing token; who holds the lock gets the same one again, at once.
@@ -29,11 +20,11 @@ impl RLock {
     }
 
     /// Takes back one acquiring. After as many as there were, the one that waits longest gets the lock.
-    pub fn release(&mut self, cx: &mut Context, token: Option<u64>) -> Result<(), RLockError> {
-        let grant = self.held.own(cx, token).ok_or(RLockError::NotHeld)?;
+    pub fn release(&mut self, cx: &mut Context, token: Option<u64>) -> Result<(), GrantError> {
+        let grant = self.held.own(cx, token)?;
         grant.with -= 1;
         if grant.with == 0 {
-            self.held.release(cx, token);
+            self.held.release(cx, token)?;
             self.pass_on(cx);
         }
         Ok(())
@@ -50,10 +41,8 @@ impl RLock {
     }
 
     /// Takes the lock from whoever holds it by this token, however often it was acquired.
-    pub fn revoke(&mut self, cx: &mut Context, token: u64) -> Result<(), RLockError> {
-        self.held.revoke(Some(token)).ok_or(RLockError::NotHeld)?;
-        self.pass_on(cx);
-        Ok(())
+    pub fn revoke(&mut self, cx: &mut Context, token: u64) -> Result<(), GrantError> {
+        self.held.revoke(Some(token)).map(|_| self.pass_on(cx))
     }
 
     fn session_closed(&mut self, cx: &mut Context, session: SessionId) {
@@ -101,13 +90,13 @@ mod tests {
             assert_eq!(table.call(1, "acquire", &()).returned::<u64>(), 1, "the same token");
         }
         assert!(table.call(2, "acquire", &()).waits());
-        assert_eq!(table.call(2, "release", &Some(1_u64)).failed::<RLockError>(), RLockError::NotHeld);
-        assert_eq!(table.call(1, "release", &Some(4_u64)).failed::<RLockError>(), RLockError::NotHeld);
+        assert_eq!(table.call(2, "release", &Some(1_u64)).failed::<GrantError>(), GrantError::NotHeld);
+        assert_eq!(table.call(1, "release", &Some(4_u64)).failed::<GrantError>(), GrantError::NotHeld);
         assert_eq!(table.object.holders(), [Held { token: 1, session: "1-0".into() }]);
         assert_eq!((release(&mut table, 1), release(&mut table, 1)), (vec![], vec![]));
         assert_eq!(table.object.waiters(), ["2-0"]);
         assert_eq!(release(&mut table, 1), [(2, 9)]);
-        assert_eq!(table.call(1, "release", &None::<u64>).failed::<RLockError>(), RLockError::NotHeld);
+        assert_eq!(table.call(1, "release", &None::<u64>).failed::<GrantError>(), GrantError::NotHeld);
     }
 
     /// Else a session that waits by two calls would wait for itself.
@@ -129,7 +118,7 @@ mod tests {
             table.call(of, "acquire", &());
         }
         assert_eq!(table.close(1).woken::<u64>(), [(2, 6), (2, 6)]);
-        assert_eq!(table.call(9, "revoke", &1_u64).failed::<RLockError>(), RLockError::NotHeld);
+        assert_eq!(table.call(9, "revoke", &1_u64).failed::<GrantError>(), GrantError::NotHeld);
         assert_eq!(table.call(9, "revoke", &6_u64).woken::<u64>(), [(3, 10)]);
     }
 
@@ -161,7 +150,7 @@ mod tests {
                         if held == of {
                             holder = (times > 1).then_some((held, token, times - 1));
                         } else {
-                            assert_eq!(released.failed::<RLockError>(), RLockError::NotHeld, "seed {seed}");
+                            assert_eq!(released.failed::<GrantError>(), GrantError::NotHeld, "seed {seed}");
                         }
                         released.woken()
                     }

@@ -18,15 +18,6 @@ impl Default for RwLock {
     }
 }
 
-/// Why a lock was not released.
-#[concoord::data]
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RwLockError {
-    /// It is not held by this token, or not by the session that calls.
-    #[error("it is not held by this token, or not by this session")]
-    NotHeld,
-}
-
 #[concoord::methods]
 impl RwLock {
     /// Waits until nobody writes and nobody came before, and holds the lock beside other readers. Gives the token.
@@ -50,8 +41,8 @@ impl RwLock {
     }
 
     /// Releases what the session holds by this token, or has held longest.
-    pub fn release(&mut self, cx: &mut Context, token: Option<u64>) -> Result<(), RwLockError> {
-        self.permits.release(cx, token).then_some(()).ok_or(RwLockError::NotHeld)
+    pub fn release(&mut self, cx: &mut Context, token: Option<u64>) -> Result<(), GrantError> {
+        self.permits.release(cx, token)
     }
 
     /// Who holds the lock, the oldest first.
@@ -65,8 +56,8 @@ impl RwLock {
     }
 
     /// Takes the lock from whoever holds it by this token.
-    pub fn revoke(&mut self, cx: &mut Context, token: u64) -> Result<(), RwLockError> {
-        self.permits.revoke(cx, Some(token)).then_some(()).ok_or(RwLockError::NotHeld)
+    pub fn revoke(&mut self, cx: &mut Context, token: u64) -> Result<(), GrantError> {
+        self.permits.revoke(cx, Some(token))
     }
 
     fn session_closed(&mut self, cx: &mut Context, session: SessionId) {
@@ -91,7 +82,7 @@ mod tests {
     use super::*;
 
     fn not_held(step: &Step) {
-        assert_eq!(step.failed::<RwLockError>(), RwLockError::NotHeld);
+        assert_eq!(step.failed::<GrantError>(), GrantError::NotHeld);
     }
 
     fn tried(table: &mut Table<RwLock>, method: &str) -> Option<u64> {

@@ -9,15 +9,6 @@ pub struct Semaphore {
     permits: Permits,
 }
 
-/// Why no permit was given back.
-#[concoord::data]
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SemaphoreError {
-    /// No permit is held by this token, or not by the session that calls.
-    #[error("no permit is held by this token, or not by this session")]
-    NotHeld,
-}
-
 #[concoord::methods]
 impl Semaphore {
     /// Starts with `count` permits, or one.
@@ -36,13 +27,9 @@ impl Semaphore {
     }
 
     /// Gives back the permit of this token or the session's oldest. A session that has none adds one.
-    pub fn release(&mut self, cx: &mut Context, token: Option<u64>) -> Result<(), SemaphoreError> {
-        match self.permits.release(cx, token) {
-            true => {}
-            false if token.is_none() => self.permits.free(cx, 1),
-            false => return Err(SemaphoreError::NotHeld),
-        }
-        Ok(())
+    pub fn release(&mut self, cx: &mut Context, token: Option<u64>) -> Result<(), GrantError> {
+        let released = self.permits.release(cx, token);
+        released.or_else(|error| token.is_none().then(|| self.permits.free(cx, 1)).ok_or(error))
     }
 
     /// How many permits are free.
@@ -61,8 +48,8 @@ impl Semaphore {
     }
 
     /// Takes the permit of this token from whoever has it.
-    pub fn revoke(&mut self, cx: &mut Context, token: u64) -> Result<(), SemaphoreError> {
-        self.permits.revoke(cx, Some(token)).then_some(()).ok_or(SemaphoreError::NotHeld)
+    pub fn revoke(&mut self, cx: &mut Context, token: u64) -> Result<(), GrantError> {
+        self.permits.revoke(cx, Some(token))
     }
 
     fn session_closed(&mut self, cx: &mut Context, session: SessionId) {
@@ -97,9 +84,9 @@ mod tests {
         }
         assert_eq!((table.object.value(), table.object.waiters().len()), (0, 3));
         assert_eq!(table.call(1, "release", &Some(2_u64)).woken::<u64>(), [(2, 7)]);
-        assert_eq!(table.call(1, "release", &Some(2_u64)).failed::<SemaphoreError>(), SemaphoreError::NotHeld);
+        assert_eq!(table.call(1, "release", &Some(2_u64)).failed::<GrantError>(), GrantError::NotHeld);
         assert_eq!(table.call(9, "revoke", &1_u64).woken::<u64>(), [(3, 10)]);
-        assert_eq!(table.call(9, "revoke", &1_u64).failed::<SemaphoreError>(), SemaphoreError::NotHeld);
+        assert_eq!(table.call(9, "revoke", &1_u64).failed::<GrantError>(), GrantError::NotHeld);
         assert_eq!(tokens(&table), [7, 10]);
     }
 

@@ -9,15 +9,6 @@ pub struct Stack {
     items: Vec<String>,
 }
 
-/// Why nothing was taken off.
-#[concoord::data]
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StackError {
-    /// There is nothing on it.
-    #[error("the stack is empty")]
-    Empty,
-}
-
 #[concoord::methods]
 impl Stack {
     /// Puts `item` on top.
@@ -25,9 +16,9 @@ impl Stack {
         self.items.push(item);
     }
 
-    /// Takes the item on top off, and returns it.
-    pub fn pop(&mut self) -> Result<String, StackError> {
-        self.items.pop().ok_or(StackError::Empty)
+    /// Takes the item on top off, and returns it, or nothing if there is none.
+    pub fn pop(&mut self) -> Option<String> {
+        self.items.pop()
     }
 
     /// How many items are on it.
@@ -51,13 +42,13 @@ mod tests {
     #[test]
     fn the_last_is_the_first() {
         let mut stack = Stack::default();
-        assert_eq!(stack.pop(), Err(StackError::Empty));
+        assert_eq!(stack.pop(), None);
         for item in ["a", "b", "b"] {
             stack.append(item.into());
         }
         assert_eq!((stack.get_size(), stack.get_stack()), (3, ["a", "b", "b"].map(String::from).to_vec()));
-        assert_eq!([stack.pop(), stack.pop(), stack.pop()], ["b", "b", "a"].map(|item| Ok(item.into())));
-        assert_eq!((stack.pop(), stack.get_size()), (Err(StackError::Empty), 0));
+        assert_eq!([stack.pop(), stack.pop(), stack.pop()], ["b", "b", "a"].map(|item| Some(item.into())));
+        assert_eq!((stack.pop(), stack.get_size()), (None, 0));
     }
 
     /// The model names each item by its place, so that a wrong one is seen.
@@ -70,7 +61,7 @@ mod tests {
                     stack.append(depth.to_string());
                     depth += 1;
                 } else {
-                    let expected = depth.checked_sub(1).ok_or(StackError::Empty);
+                    let expected = depth.checked_sub(1);
                     depth = depth.saturating_sub(1);
                     assert_eq!(stack.pop(), expected.map(|place| place.to_string()), "seed {seed}");
                 }

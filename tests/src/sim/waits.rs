@@ -116,7 +116,7 @@ impl Wish {
             Target::Key(key) => key.to_string(),
             _ => String::new(),
         };
-        let none = None::<u64>;
+        let (none, durable) = (None::<u64>, None::<bool>);
         let (method, arguments) = match self.asked {
             Asked::Acquire => ("acquire", vec![]),
             Asked::TryAcquire => ("try_acquire", vec![]),
@@ -125,9 +125,11 @@ impl Wish {
             Asked::Get => ("get", vec![]),
             Asked::TryPut(item) => ("try_put", to_bytes(&item.to_string())),
             Asked::TryGet => ("try_get", vec![]),
-            Asked::Write(value) => ("put", to_bytes(&(key, value.to_string(), none))),
+            Asked::Write(value) => ("put", to_bytes(&(key, value.to_string(), none, durable))),
             Asked::Delete => ("delete", to_bytes(&key)),
-            Asked::Set { revision, value } => ("compare_and_set", to_bytes(&(key, revision, value.to_string(), none))),
+            Asked::Set { revision, value } => {
+                ("compare_and_set", to_bytes(&(key, revision, value.to_string(), none, durable)))
+            }
             Asked::End => unreachable!("nobody calls that"),
         };
         (method.into(), arguments.into())
