@@ -47,6 +47,10 @@ pub(crate) struct Arguments {
     #[arg(long)]
     stale: bool,
 
+    /// Let a query be answered from what the asked replica has, if that has all that was acknowledged so long ago [default: 0s]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, conflicts_with = "stale")]
+    max_staleness: Option<Duration>,
+
     #[command(flatten)]
     session: Session,
 }
@@ -88,7 +92,11 @@ async fn call_by(
     deadline: Instant,
 ) -> anyhow::Result<Value> {
     let left = || deadline.saturating_duration_since(Instant::now());
-    let consistency = if arguments.stale { Consistency::Stale } else { Consistency::Linearizable };
+    let consistency = match arguments.max_staleness {
+        Some(staleness) => Consistency::within(staleness),
+        None if arguments.stale => Consistency::Stale,
+        None => Consistency::Linearizable,
+    };
     let described = connect::describe(&client.with_timeout(left()), target.object, consistency).await?;
     let (object, interface) = (described.name.as_str(), &described.interface);
     let anew = reinitialize(interface);
@@ -99,8 +107,8 @@ async fn call_by(
         arguments.session.save(&client).await?;
     }
     let answer = match method.kind {
-        MethodKind::Update | MethodKind::Waiting if arguments.stale => {
-            bail!("{object}.{} is an update: --stale is for queries", method.name)
+        MethodKind::Update | MethodKind::Waiting if consistency != Consistency::Linearizable => {
+            bail!("{object}.{} is an update: --stale and --max-staleness are for queries", method.name)
         }
         MethodKind::Update | MethodKind::Query if arguments.wait.is_some() => {
             bail!("{object}.{} does not wait: --wait is for methods that do", method.name)

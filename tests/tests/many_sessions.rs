@@ -1,6 +1,7 @@
-//! Many sessions and many calls that wait on one cluster: what each costs, and what it costs others when all end at once.
+//! Many sessions and many calls that wait on one cluster: what each costs, also to be kept alive, and what it costs others when
+//! all end at once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use concoord_tests::cluster::{Cluster, concoord};
 use concoord_tests::load::blocking;
@@ -13,6 +14,7 @@ use concoord_wire::{CallId, ObjectId, SessionId};
 
 const SESSIONS: u128 = 10_000;
 const PARKED: usize = 1_000;
+const SIGNS_AT_ONCE: usize = 100;
 const TTL_MS: u32 = 15_000;
 const STALL_MS_MAX: f64 = 200.0;
 
@@ -53,6 +55,7 @@ fn ten_thousand_sessions_and_a_thousand_waits_cost_little_and_end_at_once_withou
             }
         }
         let with_sessions = memory(&mut cluster);
+        keep_alive(&mut raw, &open).await;
         for session in &open[..PARKED] {
             let call = CallId { session: *session, sequence: 1 };
             let (object, method) = (ObjectId(2), "acquire".into());
@@ -90,6 +93,34 @@ fn ten_thousand_sessions_and_a_thousand_waits_cost_little_and_end_at_once_withou
     let holders = concoord(&["call", "lock.holders", "-c", &addresses]);
     let waiters = concoord(&["call", "lock.waiters", "-c", &addresses]);
     assert_eq!((holders.stdout.as_str(), waiters.stdout.as_str()), ("[]\n", "[]\n"), "no waiter is leaked");
+}
+
+/// Gives a sign of life for each, spread over a while.
+async fn keep_alive(raw: &mut Raw, open: &[SessionId]) {
+    let before = decided(raw).await;
+    let began = Instant::now();
+    for some in open.chunks(SIGNS_AT_ONCE) {
+        some.iter().for_each(|session| assert!(raw.send(&Request::KeepAlive { session: *session })));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for _ in open {
+        match raw.next().await.expect("it goes on") {
+            Response::SessionKept { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let (took, slots) = (began.elapsed(), decided(raw).await - before);
+    println!("{} signs of life in {took:.1?} took {slots} slots", open.len());
+    // One each 100 ms, by the clock of a leader that may be late.
+    assert!(slots <= 5 + took.as_millis() as u64 / 100, "{slots} slots in {took:?}");
+}
+
+async fn decided(raw: &mut Raw) -> u64 {
+    assert!(raw.send(&Request::View { request: 1 }));
+    match raw.next().await.expect("it goes on") {
+        Response::View { roster, .. } => roster.decided.0,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn wait_for_all_to_end(addresses: &str) -> usize {

@@ -2,6 +2,7 @@
 
 mod change;
 mod check;
+mod held;
 mod list;
 mod load;
 mod new;

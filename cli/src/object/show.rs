@@ -1,6 +1,7 @@
 //! `concoord object show`: what an object can do, as it says itself.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use concoord_client::{ObjectState, Options};
@@ -10,6 +11,7 @@ use concoord_wire::interface::{Argument, Interface, Method};
 use concoord_wire::signature;
 use serde_json::{Value, json};
 
+use super::held::{self, Held};
 use super::{change, list};
 use crate::compiler::compiler;
 use crate::connect::{self, Connect};
@@ -17,8 +19,9 @@ use crate::{builtin, print};
 
 /// Show an object's name, version, description and methods
 ///
-/// A file is read, a built-in object is known; any other name, and every name with -c, is looked up in the cluster. Of an
-/// object of a cluster, its modules, limits and state are shown too.
+/// A file is read. A name is looked up in the cluster, and without -c also among the built-in objects, if no cluster at the
+/// default address has it. Of an object of a cluster, its modules, limits and state are shown too, and who holds it and who
+/// waits for it, where it has the queries 'holders' and 'waiters'.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// A .wasm file, a built-in object, or an object of the cluster
@@ -29,22 +32,40 @@ pub(super) struct Arguments {
     connect: Connect,
 
     /// Print JSON: {"name","version","doc","methods":[{"name","kind","doc","arguments","result","error"}],"types","init","event",
-    /// "state"}, with what object list --json prints of an object as the state, or null [default: off]
+    /// "state","holders","waiters"}, with what object list --json prints of an object as the state, or null [default: off]
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let (interface, state) = find(arguments)?;
+    let Found { interface, state, held } = find(arguments)?;
     if arguments.json {
-        print::json(&as_json(&interface, state.as_ref()))
+        let mut all = as_json(&interface, state.as_ref());
+        for (name, said) in held {
+            all[name] = said.unwrap_or(Value::Null);
+        }
+        print::json(&all)
     } else {
-        print::line(as_text(&interface, state.as_ref()))
+        let mut lines = vec![as_text(&interface, state.as_ref())];
+        lines.extend(held::lines(&held));
+        print::line(lines.join("\n"))
     }
 }
 
-/// What an object can do, and how it is where it is one of a cluster.
-fn find(arguments: &Arguments) -> anyhow::Result<(Interface, Option<ObjectState>)> {
+/// Without -c there may be no cluster: for so long the default address is asked for an object that is built in as well,
+const BUILT_IN_PATIENCE: Duration = Duration::from_millis(300);
+/// and for so long for one that is not.
+const UNKNOWN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What an object can do; how it is and who has it, where it is one of a cluster.
+struct Found {
+    interface: Interface,
+    state: Option<ObjectState>,
+    held: Held,
+}
+
+fn find(arguments: &Arguments) -> anyhow::Result<Found> {
+    let alone = |interface| Found { interface, state: None, held: Held::new() };
     let name = &arguments.name;
     let path = Path::new(name);
     if path.is_file() || path.extension().is_some_and(|extension| extension == "wasm") {
@@ -52,19 +73,31 @@ fn find(arguments: &Arguments) -> anyhow::Result<(Interface, Option<ObjectState>
         concoord_module::check(&module).map_err(|refusal| anyhow!("{name}: {refusal}"))?;
         let described = describe(&module, &*compiler());
         let interface = described.map_err(|error| error.context(format!("{name}: it can't be asked what it does")))?;
-        return Ok((interface, None));
+        return Ok(alone(interface));
     }
-    match builtin::find(name) {
-        Some(builtin) if !arguments.connect.is_given() => Ok((describe(builtin.module, &*compiler())?, None)),
-        _ => connect::runtime()?.block_on(async {
-            let client = arguments.connect.client().await.with_context(|| not_built_in(arguments))?;
-            let described = connect::describe(&client, Some(name), Consistency::Linearizable).await?;
-            client.close().await;
-            let operator = arguments.connect.operator(Options::default().timeout).await?;
-            let state = change::find(&operator, &described.name).await?;
-            Ok((described.interface, Some(state)))
-        }),
+    let builtin = builtin::find(name);
+    let patience = match (&builtin, arguments.connect.is_given()) {
+        (_, true) => Options::default().connect_timeout,
+        (Some(_), false) => BUILT_IN_PATIENCE,
+        (None, false) => UNKNOWN_PATIENCE,
+    };
+    let name = builtin.as_ref().map_or(name.as_str(), |builtin| builtin.name);
+    match (connect::runtime()?.block_on(look_up(arguments, name, patience)), builtin) {
+        (Err(_), Some(builtin)) if !arguments.connect.is_given() => Ok(alone(describe(builtin.module, &*compiler())?)),
+        (found, _) => found,
     }
+}
+
+/// Looks the object up in the cluster, a replica of which has to answer so soon.
+async fn look_up(arguments: &Arguments, name: &str, patience: Duration) -> anyhow::Result<Found> {
+    let options = Options { connect_timeout: patience, ..Options::default() };
+    let client = arguments.connect.client_with(options).await.with_context(|| not_built_in(arguments))?;
+    let described = connect::describe(&client, Some(name), Consistency::Linearizable).await?;
+    let held = held::ask(&client, &described.name, &described.interface).await;
+    client.close().await;
+    let operator = arguments.connect.operator(options.timeout).await?;
+    let state = change::find(&operator, &described.name).await?;
+    Ok(Found { interface: described.interface, state: Some(state), held })
 }
 
 /// Where no cluster was named, the name was more likely meant to be that of a built-in object.

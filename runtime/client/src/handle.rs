@@ -103,6 +103,13 @@ impl Client {
         Client { options, ..self.clone() }
     }
 
+    /// The same client, whose proxies' queries see at least what `consistency` says.
+    #[must_use]
+    pub fn with_consistency(&self, consistency: Consistency) -> Client {
+        let options = Options { consistency, ..self.options };
+        Client { options, ..self.clone() }
+    }
+
     /// What was chosen for this client.
     #[must_use]
     pub fn options(&self) -> Options {
@@ -407,7 +414,7 @@ impl caller::Caller for Client {
         arguments: Vec<u8>,
     ) -> Result<Answer, ClientError> {
         match kind {
-            MethodKind::Query => self.query(object, method, arguments, Consistency::Linearizable).await,
+            MethodKind::Query => self.query(object, method, arguments, self.options.consistency).await,
             MethodKind::Update => self.call(object, method, arguments).await,
             MethodKind::Waiting => self.call_waiting(object, method, arguments).await,
         }

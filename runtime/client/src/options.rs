@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use concoord_wire::client::Consistency;
 use concoord_wire::limits::SESSION_TTL_MS;
 
 use crate::session::SessionToken;
@@ -15,6 +16,8 @@ pub struct Options {
     /// How long a call may be parked until another one answers it, in the cluster's time; by default as long as the
     /// session lives.
     pub wait: Option<Duration>,
+    /// How fresh the answers to queries of proxies are; linearizable by default.
+    pub consistency: Consistency,
     /// How long the cluster keeps the session when it hears nothing of the client: from 1 s to 24 h, 60 s by default. What
     /// its calls hold, such as locks, is given up then. It takes up to twice as long and a second.
     pub session_ttl: Duration,
@@ -38,6 +41,7 @@ impl Default for Options {
         Options {
             timeout: Duration::from_secs(30),
             wait: None,
+            consistency: Consistency::Linearizable,
             session_ttl: Duration::from_millis(SESSION_TTL_MS.into()),
             lost_before: Duration::ZERO,
             session: None,

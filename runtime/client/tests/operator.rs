@@ -149,6 +149,6 @@ async fn a_backup_that_can_not_be_kept_or_does_not_fit_is_none() {
         let piece = BackupPiece { slot: Slot(1), total: 8, offset: 0, data: vec![0; 9].into() };
         Some(vec![Act::Reply(Response::Backup { request, result: Ok(piece) })])
     }));
-    let error = operator(&[endless], Duration::from_millis(500)).await.backup(|_| Ok(())).await.unwrap_err();
+    let error = operator(&[endless], Duration::from_secs(2)).await.backup(|_| Ok(())).await.unwrap_err();
     assert!(error.to_string().contains("sends pieces that do not fit"), "{error}");
 }

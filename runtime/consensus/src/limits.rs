@@ -8,6 +8,9 @@ pub const REPLIES_KEPT_MAX: usize = 4096;
 pub const REPLY_BYTES_KEPT_MAX: usize = 8 << 20;
 /// Bytes of replies kept for all sessions together.
 pub const REPLY_BYTES_KEPT_TOTAL_MAX: usize = 512 << 20;
+/// How long a sign of a client's life waits for company at the leader, in microseconds: it is not worth a slot of its own. Well
+/// below a third of the shortest time to live, after which a client gives one.
+pub const SIGN_WAIT_US_MAX: u64 = 100_000;
 /// Sessions looked at for silence per second of decided time. It lets [`SESSIONS_MAX`] pass in half a minute, so a session
 /// ends at most that much later, and a slot never stalls on closing all of them.
 pub const SESSIONS_SWEPT_MAX: usize = 4096;

@@ -139,6 +139,10 @@ mod switched {
         ReadWithoutRound,
         /// A read at the leader joins a round that was sent before it arrived.
         ReadJoinsSentRound,
+        /// A read that may be stale up to a bound is answered however stale it is.
+        BoundIgnored,
+        /// A follower counts the age of what its leader said from when it heard it.
+        FreshSinceAnswer,
         /// A follower answers linearizable reads from what it has.
         FollowerReadsAtOnce,
         /// A follower answers a read before it has decided up to the index that the leader gave.

@@ -15,6 +15,7 @@
 //! | `cut 1 2`         | from now on, nothing from 1 reaches 2; `mend` ends all cuts                      |
 //! | `call 1 s1:1`     | a client calls `increment` at replica 1 with this session and sequence           |
 //! | `query 1 7`       | a client queries replica 1, its request number 7                                 |
+//! | `query 1 7 20`    | the same, of what may be 20 ms old                                               |
 //! | `operate 1 7`     | an operator upgrades an object at replica 1, its request number 7                |
 //! | `tried 1 1`       | replica 1's trial 1 has ended well                                               |
 //! | `join 1 4`        | replica 4 asks replica 1 to join, and starts when it is welcome                  |
@@ -25,6 +26,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use concoord_consensus::io::{Applied, ClientToken, Effect, Input, JoinToken, LogPosition, Time};
 use concoord_consensus::{Config, Policy, Replica, Timing};
@@ -118,7 +120,11 @@ impl Script {
             }
             "mend" => self.cuts.clear(),
             "call" => self.call(node(1), words[2]),
-            "query" => self.query(node(1), words[2].parse().expect("a request number")),
+            "query" => {
+                let staleness = words.get(3).map(|ms| Duration::from_millis(ms.parse().expect("milliseconds")));
+                let consistency = staleness.map_or(Consistency::Linearizable, Consistency::within);
+                self.query(node(1), words[2].parse().expect("a request number"), consistency);
+            }
             "operate" => self.operate(node(1), words[2].parse().expect("a request number")),
             "tried" => {
                 let trial = words[2].parse().expect("a trial");
@@ -203,13 +209,13 @@ impl Script {
         self.step(id, Input::Client { client: ClientToken(1), request });
     }
 
-    fn query(&mut self, id: NodeId, request: u64) {
+    fn query(&mut self, id: NodeId, request: u64, consistency: Consistency) {
         let request = Request::Query {
             request,
             object: ObjectId(1),
             method: "getvalue".into(),
             arguments: [].as_slice().into(),
-            consistency: Consistency::Linearizable,
+            consistency,
         };
         self.step(id, Input::Client { client: ClientToken(1), request });
     }

@@ -1,6 +1,7 @@
 //! Frames between a client and a replica, both ways on one stream. Replies come in any order.
 
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -209,6 +210,20 @@ pub enum Consistency {
     Linearizable,
     /// Whatever the asked replica has; no network between replicas.
     Stale,
+    /// Every call is seen that was acknowledged so long before the query arrived, by the clock of the replica that is asked. It
+    /// answers from what it has if it knows that to be so fresh, and else as to a linearizable query.
+    Bounded {
+        /// How long, in microseconds.
+        staleness_us: u64,
+    },
+}
+
+impl Consistency {
+    /// [`Consistency::Bounded`] by this time.
+    #[must_use]
+    pub fn within(staleness: Duration) -> Consistency {
+        Consistency::Bounded { staleness_us: u64::try_from(staleness.as_micros()).unwrap_or(u64::MAX) }
+    }
 }
 
 /// Replica to client.

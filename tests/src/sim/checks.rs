@@ -78,6 +78,8 @@ pub struct Answers {
     pub unknown: u64,
     /// Linearizable queries answered.
     pub queries: u64,
+    /// Queries answered that may be stale up to a bound.
+    pub bounded_queries: u64,
     /// Stale queries answered.
     pub stale_queries: u64,
     /// Objects described.
@@ -113,11 +115,12 @@ pub struct Answers {
 impl Answers {
     /// Name and count of each.
     #[must_use]
-    pub fn kinds(&self) -> [(&'static str, u64); 18] {
+    pub fn kinds(&self) -> [(&'static str, u64); 19] {
         [
             ("updates acknowledged", self.updates),
             ("updates left unknown", self.unknown),
             ("queries answered", self.queries),
+            ("bounded queries answered", self.bounded_queries),
             ("stale queries answered", self.stale_queries),
             ("objects described", self.descriptions),
             ("views shown", self.views),

@@ -34,8 +34,27 @@ type Entries = Vec<Entry<Operation, Outcome>>;
 impl History {
     /// A client begins an operation.
     pub fn invoke(&mut self, client: usize, operation: Operation, now_us: u64) -> Recorded {
-        self.events += 1;
-        let invoked = self.events;
+        let invoked = self.event();
+        self.begin(client, operation, invoked, now_us)
+    }
+
+    /// The same, at an earlier time: behind all that had happened by then.
+    pub fn invoke_at(&mut self, client: usize, operation: Operation, at_us: u64) -> Recorded {
+        let ends = self
+            .records
+            .iter()
+            .flat_map(|record| [(record.invoked_us, record.invoked), (record.ended_us, record.ended)]);
+        let before = ends.filter(|(us, _)| *us <= at_us).map(|(_, event)| event).max().unwrap_or(0);
+        self.begin(client, operation, before + 1, at_us)
+    }
+
+    /// The next place. One between it and the one before stays free.
+    fn event(&mut self) -> u64 {
+        self.events += 2;
+        self.events
+    }
+
+    fn begin(&mut self, client: usize, operation: Operation, invoked: u64, now_us: u64) -> Recorded {
         self.records.push(Record {
             client,
             operation,
@@ -50,14 +69,14 @@ impl History {
 
     /// It is answered.
     pub fn answer(&mut self, recorded: Recorded, outcome: Outcome, now_us: u64) {
-        self.events += 1;
+        self.event();
         self.end(recorded, now_us);
         self.records[recorded.0].outcome = Some(outcome);
     }
 
     /// Nobody will know what these came to, but they can't take effect any more.
     pub fn end_unknown(&mut self, operations: impl IntoIterator<Item = Recorded>, now_us: u64) {
-        self.events += 1;
+        self.event();
         for recorded in operations {
             self.end(recorded, now_us);
         }

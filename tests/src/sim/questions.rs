@@ -17,6 +17,9 @@ use super::operation::Operation;
 use super::wishes::Wishes;
 
 /// Questions without an answer, and the connection for them.
+/// How long a clock may take for a while, and that while.
+const SLOWEST_CLOCK: (u64, u64) = (10, 9);
+
 #[derive(Debug)]
 pub(super) struct Questions {
     client: usize,
@@ -34,7 +37,7 @@ struct Question {
 #[derive(Clone, Copy, Debug)]
 enum What {
     /// In the history.
-    Query(Operation, Recorded),
+    Query(Operation, Consistency, Recorded),
     Stale(Operation),
     /// The object of this place among all; asked for by name, or as the first.
     Describe {
@@ -61,10 +64,18 @@ impl Questions {
     }
 
     pub(super) fn ask_query(&mut self, operation: Operation, consistency: Consistency, at: &mut Surroundings<'_>) {
-        let what = if consistency == Consistency::Linearizable {
-            What::Query(operation, at.checks.history.invoke(self.client, operation, at.now_us))
-        } else {
-            What::Stale(operation)
+        let history = &mut at.checks.history;
+        let what = match consistency {
+            Consistency::Stale => What::Stale(operation),
+            Consistency::Linearizable => {
+                What::Query(operation, consistency, history.invoke(self.client, operation, at.now_us))
+            }
+            // It sees what a linearizable one would have seen that was asked so long ago.
+            Consistency::Bounded { staleness_us } => {
+                let before_us = staleness_us * SLOWEST_CLOCK.0 / SLOWEST_CLOCK.1;
+                let since_us = at.now_us.saturating_sub(before_us);
+                What::Query(operation, consistency, history.invoke_at(self.client, operation, since_us))
+            }
         };
         self.ask(what, at);
     }
@@ -99,7 +110,7 @@ impl Questions {
             Request::Query { request, object: operation.object(), method, arguments, consistency }
         };
         let request = match question.what {
-            What::Query(operation, _) => query(operation, Consistency::Linearizable),
+            What::Query(operation, consistency, _) => query(operation, consistency),
             What::Stale(operation) => query(operation, Consistency::Stale),
             What::Describe { object, named, consistency } => {
                 let name = named.then(|| MODULES[object].into());
@@ -153,7 +164,7 @@ impl Questions {
         match response {
             Response::Queried { request, result } => {
                 let Some(what) = self.open.get(&request).map(|question| question.what) else { return Ok(()) };
-                let (What::Query(operation, _) | What::Stale(operation)) = what else {
+                let (What::Query(operation, ..) | What::Stale(operation)) = what else {
                     return Err(Violation::new(format!("question {request} was answered as a query")));
                 };
                 let answer = match result {
@@ -163,8 +174,11 @@ impl Questions {
                 let outcome = operation.outcome(&answer)?;
                 wishes.learn(operation, outcome);
                 match what {
-                    What::Query(_, recorded) => {
-                        at.checks.answers.queries += 1;
+                    What::Query(_, consistency, recorded) => {
+                        match consistency {
+                            Consistency::Bounded { .. } => at.checks.answers.bounded_queries += 1,
+                            _ => at.checks.answers.queries += 1,
+                        }
                         at.checks.history.answer(recorded, outcome, at.now_us);
                     }
                     _ => at.checks.queried_stale(operation, outcome)?,

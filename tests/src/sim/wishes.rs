@@ -8,8 +8,10 @@ use super::random::Chance;
 /// Of 100 things that a client does, how many are something else than calls, and how many of the calls are queries.
 const OTHER_PERCENT: u64 = 6;
 const QUERY_PERCENT: u64 = 30;
-/// Of 100 queries and descriptions, how many may be stale.
+/// Of 100 queries and descriptions, how many may be stale, and how many up to a bound.
 const STALE_PERCENT: u64 = 25;
+const BOUNDED_PERCENT: u64 = 25;
+const STALENESS_US_MAX: u64 = 200_000;
 /// Of 100 calls, how many touch what may be suspended.
 const TOUCH_PERCENT: u64 = 8;
 
@@ -119,5 +121,11 @@ fn key(chance: &mut Chance) -> u32 {
 }
 
 fn consistency(chance: &mut Chance) -> Consistency {
-    if chance.percent(STALE_PERCENT) { Consistency::Stale } else { Consistency::Linearizable }
+    match chance.between(0, 99) {
+        stale if stale < STALE_PERCENT => Consistency::Stale,
+        bounded if bounded < STALE_PERCENT + BOUNDED_PERCENT => {
+            Consistency::Bounded { staleness_us: chance.between(0, STALENESS_US_MAX) }
+        }
+        _ => Consistency::Linearizable,
+    }
 }

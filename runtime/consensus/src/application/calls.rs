@@ -147,6 +147,10 @@ impl<O: Objects> Application<O> {
                 if let Some(entry) = self.registry.object_mut(object) {
                     entry.history.resume();
                 }
+                if emits {
+                    self.events.start_anew(object, self.position);
+                    said.emitted.insert(object);
+                }
                 self.carry_out(object, outcome, said);
                 Ok(Answer::Returned(Vec::new()))
             }

@@ -131,6 +131,12 @@ impl Events {
         }
     }
 
+    /// An object starts anew with the input at this position: what it emitted before is of a state that is no more.
+    pub(super) fn start_anew(&mut self, object: ObjectId, position: Position) {
+        self.forget_object(object);
+        self.of.insert(object, Kept { compacted: position, ..Kept::default() });
+    }
+
     /// What an object emitted after a revision, as far as one answer may hold it. `position` is where this replica is.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use super::staging::Staging;
 use super::trials::{Trials, Wanted};
 use super::{Replica, Role};
 use crate::io::{Applied, Ask, ClientToken, Completed, Effect, Query, Question};
-use crate::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX, PENDING_BYTES_MAX, PENDING_COMMANDS_MAX};
+use crate::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX, PENDING_BYTES_MAX, PENDING_COMMANDS_MAX, SIGN_WAIT_US_MAX};
 use crate::mutated;
 
 /// Commands on their way into a slot, and who waits for what they come to.
@@ -31,6 +31,9 @@ pub(super) struct Clients {
     pub(super) trials: Trials,
     resumes: BTreeMap<u128, ClientToken>,
     keeps: BTreeMap<SessionId, ClientToken>,
+    /// Sessions whose clients gave a sign that is not pending yet, and when the first of them did.
+    signs: BTreeSet<SessionId>,
+    signs_since_us: u64,
     /// Those who ever watched something.
     watchers: BTreeSet<ClientToken>,
     /// Slot of the last batch that the application was handed.
@@ -56,6 +59,23 @@ impl Clients {
 
     pub(super) fn pending_is_empty(&self) -> bool {
         self.pending.is_empty()
+    }
+
+    /// A client gave a sign of life, which waits for company.
+    fn note_sign(&mut self, session: SessionId, now_us: u64) {
+        if self.signs.is_empty() {
+            self.signs_since_us = now_us;
+        }
+        self.signs.insert(session);
+    }
+
+    /// Signs of life become commands, once there are others or they have waited for long enough.
+    pub(super) fn queue_signs(&mut self, now_us: u64) {
+        if !self.pending.is_empty() || now_us >= self.signs_since_us + SIGN_WAIT_US_MAX {
+            for session in std::mem::take(&mut self.signs) {
+                self.push(Command::KeepAlive { session });
+            }
+        }
     }
 
     /// Up to where everything is applied, `decided` being known as decided: slots without a batch need no applying.
@@ -87,7 +107,7 @@ impl Clients {
     /// Whether there is room for one more command.
     fn room(&self) -> Result<(), CallError> {
         let busy = |what: &str, limit: usize| CallError::Busy { what: what.into(), limit: limit as u64 };
-        if self.pending.len() >= PENDING_COMMANDS_MAX {
+        if self.pending.len() + self.signs.len() >= PENDING_COMMANDS_MAX {
             return Err(busy("the queue of commands", PENDING_COMMANDS_MAX));
         }
         if self.pending_bytes >= PENDING_BYTES_MAX {
@@ -143,7 +163,7 @@ impl Replica {
             Request::KeepAlive { session } => {
                 if self.admit(0, 0).is_ok() {
                     note_newest(&mut self.clients.keeps, session, client);
-                    self.clients.push(Command::KeepAlive { session });
+                    self.clients.note_sign(session, self.now.monotonic_us);
                 }
             }
             Request::CloseSession { session } => {
@@ -183,7 +203,7 @@ impl Replica {
             Request::Query { request, object, method, arguments, consistency } => {
                 let query = Query { client, request, object, method, arguments, consistency };
                 match within_limits(query.method.len(), query.arguments.len()) {
-                    Ok(()) if consistency == Consistency::Stale => self.effects.push(Effect::Query(query)),
+                    Ok(()) if self.is_fresh_enough(consistency) => self.effects.push(Effect::Query(query)),
                     Ok(()) => self.read(Read::Query(query)),
                     Err(error) => self.reply(client, Response::Queried { request, result: Err(error) }),
                 }
@@ -246,9 +266,10 @@ impl Replica {
     }
 
     pub(super) fn ask(&mut self, question: Question, consistency: Consistency) {
-        match consistency {
-            Consistency::Stale => self.effects.push(Effect::Ask(question)),
-            Consistency::Linearizable => self.read(Read::Ask(question)),
+        if self.is_fresh_enough(consistency) {
+            self.effects.push(Effect::Ask(question));
+        } else {
+            self.read(Read::Ask(question));
         }
     }
 

@@ -223,6 +223,7 @@ impl Replica {
             self.ask_to_return();
             self.judge_silence();
             self.raise_version();
+            self.propose_pending();
             self.propose_due();
             self.tick_snapshots();
             self.tick_reads();

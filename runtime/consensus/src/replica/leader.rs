@@ -62,6 +62,7 @@ impl Replica {
 
     /// Puts what waits into slots, as far as the window has room.
     pub(super) fn propose_pending(&mut self) {
+        self.clients.queue_signs(self.now.monotonic_us);
         while !self.clients.pending_is_empty() && self.window_has_room() {
             let stamp = self.clock.stamp(self.now);
             let commands = self.clients.take_batch();

@@ -4,10 +4,13 @@
 //! ballot, nobody else can have decided anything before the round was sent that the leader does not know, so what the
 //! leader knew as decided when it sent the round covers everything acknowledged before the read arrived. A follower asks
 //! the leader for that index, and answers once it has handed everything up to it to its own application.
+//!
+//! What such a round has shown stays true: everything that was acknowledged before it was sent is at or below the index. So a
+//! read that may be so stale needs no round of its own.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use concoord_wire::client::{CallError, Response};
+use concoord_wire::client::{CallError, Consistency, Response};
 use concoord_wire::peer::Message;
 use concoord_wire::{NodeId, Slot};
 
@@ -45,6 +48,15 @@ pub(super) struct Reads {
     last_request: u64,
     /// Follower: the index is known, and not yet decided here.
     indexed: BTreeMap<Slot, Vec<Indexed>>,
+    /// The newest that a round has shown.
+    shown: Option<Shown>,
+}
+
+/// Everything that was acknowledged by this time of this replica's clock is at or below this index.
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    by_us: u64,
+    index: Slot,
 }
 
 #[derive(Debug)]
@@ -56,6 +68,7 @@ struct Indexed {
 #[derive(Debug)]
 struct Round {
     round: u64,
+    sent_us: u64,
     reads: Vec<Read>,
 }
 
@@ -75,6 +88,14 @@ impl Reads {
             asked: BTreeMap::new(),
             last_request,
             indexed: BTreeMap::new(),
+            shown: None,
+        }
+    }
+
+    /// What was acknowledged by this time is at or below the index.
+    fn show(&mut self, by_us: u64, index: Slot) {
+        if self.shown.is_none_or(|shown| shown.by_us < by_us) {
+            self.shown = Some(Shown { by_us, index });
         }
     }
 
@@ -97,6 +118,18 @@ impl Reads {
 }
 
 impl Replica {
+    /// Whether a read is answered from what is here, without asking anybody.
+    pub(super) fn is_fresh_enough(&self, consistency: Consistency) -> bool {
+        match consistency {
+            Consistency::Linearizable => false,
+            Consistency::Stale => true,
+            Consistency::Bounded { .. } if mutated!(BoundIgnored) => true,
+            Consistency::Bounded { staleness_us } => self.reads.shown.is_some_and(|shown| {
+                self.now.monotonic_us.saturating_sub(shown.by_us) <= staleness_us && shown.index <= self.log.decided()
+            }),
+        }
+    }
+
     /// Takes in a read.
     pub(super) fn read(&mut self, read: Read) {
         if self.disk_full && !self.is_leader() {
@@ -135,6 +168,7 @@ impl Replica {
         let Some(index) = index else { return };
         let Some(asked) = self.reads.asked.remove(&request) else { return };
         let first_us = asked.first_us;
+        self.reads.show(if mutated!(FreshSinceAnswer) { self.now.monotonic_us } else { first_us }, index);
         let reads = asked.reads.into_iter().map(|read| Indexed { first_us, read });
         self.reads.indexed.entry(index).or_default().extend(reads);
         self.release_reads();
@@ -145,7 +179,7 @@ impl Replica {
     pub(super) fn attach_reads(&mut self, round: u64) {
         if self.is_leader() && !self.reads.waiting.is_empty() {
             let reads = std::mem::take(&mut self.reads.waiting);
-            self.reads.rounds.push_back(Round { round, reads });
+            self.reads.rounds.push_back(Round { round, sent_us: self.now.monotonic_us, reads });
         }
     }
 
@@ -174,7 +208,8 @@ impl Replica {
         let newest = confirmed.iter().enumerate().filter(|_| mutated!(SmallReadQuorum)).map(|(_, round)| *round).max();
         let Some(confirmed) = newest.or(reached_by_majority(confirmed)) else { return };
         while self.reads.rounds.front().is_some_and(|round| round.round <= confirmed) {
-            let reads = self.reads.rounds.pop_front().map(|round| round.reads).unwrap_or_default();
+            let Some(Round { sent_us, reads, .. }) = self.reads.rounds.pop_front() else { break };
+            self.reads.show(sent_us, self.log.decided());
             for read in reads {
                 self.answer_read(read);
             }

@@ -94,7 +94,9 @@ pub(crate) fn hello_replies() -> Vec<HelloReply> {
 }
 
 pub(crate) fn requests() -> Vec<Request> {
-    let levels = variants!(Consistency: Linearizable, Stale; vec![Consistency::Linearizable, Consistency::Stale]);
+    let levels = variants!(Consistency: Linearizable, Stale, Bounded; vec![
+        Consistency::Linearizable, Consistency::Stale, Consistency::Bounded { staleness_us: 5_000_000 },
+    ]);
     let mut requests = vec![
         Request::OpenSession { nonce: u128::MAX / 3, ttl_ms: 60_000 },
         Request::KeepAlive { session: SESSION },

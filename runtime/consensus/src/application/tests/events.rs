@@ -3,6 +3,7 @@
 use super::*;
 use crate::limits::{EVENT_BYTES_OF_OBJECT_MAX, EVENTS_OF_OBJECT_MAX};
 use concoord_wire::client::{EmittedEvent, Events as Told};
+use concoord_wire::interface::REINITIALIZE;
 
 const LOUD: ObjectId = ObjectId(2);
 
@@ -84,6 +85,35 @@ fn a_watcher_waits_is_told_and_goes_on_after_what_it_was_told() {
     assert_eq!(counts(&cluster.all_after(None, all[0].revision.0)), [("a".into(), 2), ("b".into(), 3)]);
     assert_eq!(counts(&cluster.all_after(Some("a"), 0)), [("a".into(), 1), ("a".into(), 2)]);
     assert_eq!(cluster.all_after(None, all[2].revision.0), []);
+}
+
+#[test]
+fn whoever_watches_an_object_that_starts_anew_is_told_that_what_was_before_is_kept_no_longer() {
+    let mut cluster = loud();
+    let begin = cluster.application.position().0;
+    cluster.emit(1, "a");
+    let seen = cluster.application.position().0;
+    assert_eq!((cluster.watch(1, None, Some(seen)), cluster.watch(2, Some("b"), Some(seen))), (None, None));
+    assert_eq!(cluster.call_object(LOUD, 2, 1, REINITIALIZE), Ok(Answer::Returned(vec![])));
+    let anew = cluster.application.position();
+    let compacted = Some(Err(CallError::Compacted { oldest: anew.next() }));
+    for after in [begin, seen] {
+        assert_eq!(cluster.watch(3, None, Some(after)), compacted);
+    }
+    assert_eq!(cluster.watch(3, None, Some(anew.0)), None, "that is where it starts");
+    assert_eq!(told(&cluster.emit(3, "a").watched), [(3, vec![("a".into(), 1)])]);
+    assert_eq!(counts(&cluster.all_after(None, anew.0)), [("a".into(), 1)]);
+
+    let seen = cluster.application.position().0;
+    assert_eq!((cluster.watch(1, None, Some(seen)), cluster.watch(2, Some("b"), Some(seen))), (None, None));
+    let waits = cluster.id(4);
+    let watched = cluster.apply(vec![call(waits, 3, LOUD, REINITIALIZE)]).watched;
+    let compacted = CallError::Compacted { oldest: cluster.application.position().next() };
+    let of = |(_, response): &(ClientToken, Response)| match response {
+        Response::Watched { request, result } => (*request, result.clone()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(watched.iter().map(of).collect::<Vec<_>>(), [(1, Err(compacted.clone())), (2, Err(compacted))]);
 }
 
 #[test]
