@@ -4,6 +4,17 @@ use std::collections::BTreeMap;
 
 /// Anything: in a line, or as one.
 const ANYTHING: &str = "...";
+/// How short an id may be; what is shorter could be a word.
+const ID_CHARS_MIN: usize = 8;
+
+/// What lines of a page are of what is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    Whole,
+    WholeInAnyOrder,
+    Beginning,
+    Part,
+}
 
 /// The words of a page that stand for others, and for which.
 #[derive(Clone, Debug, Default)]
@@ -56,9 +67,16 @@ impl Free {
     ///
     /// # Errors
     /// When something else was printed: both.
-    pub(super) fn compare(&mut self, expected: &[String], printed: &str) -> Result<(), String> {
+    pub(super) fn compare(&mut self, expected: &[String], printed: &str, extent: Extent) -> Result<(), String> {
         let lines: Vec<&str> = printed.lines().map(str::trim_end).collect();
-        match self.fits(expected, &lines, self.bound.clone()) {
+        let anything = [ANYTHING.to_owned()];
+        let fits = match extent {
+            Extent::Whole => self.fits(expected, &lines, self.bound.clone()),
+            Extent::WholeInAnyOrder => self.fits_somehow(expected, &lines, self.bound.clone()),
+            Extent::Beginning => self.fits(&[expected, &anything].concat(), &lines, self.bound.clone()),
+            Extent::Part => self.fits(&[&anything, expected, &anything].concat(), &lines, self.bound.clone()),
+        };
+        match fits {
             Some(bound) => {
                 self.bound = bound;
                 Ok(())
@@ -80,6 +98,21 @@ impl Free {
         let (line, others) = lines.split_first()?;
         let bound = line_fits(&self.parts(first.trim_end()), line, bound)?;
         self.fits(rest, others, bound)
+    }
+
+    /// The same with the lines in any order.
+    fn fits_somehow(
+        &self,
+        expected: &[String],
+        lines: &[&str],
+        bound: BTreeMap<String, String>,
+    ) -> Option<BTreeMap<String, String>> {
+        let Some((first, rest)) = expected.split_first() else { return lines.is_empty().then_some(bound) };
+        let parts = self.parts(first.trim_end());
+        (0..lines.len()).find_map(|index| {
+            let bound = line_fits(&parts, lines[index], bound.clone())?;
+            self.fits_somehow(rest, &[&lines[..index], &lines[index + 1..]].concat(), bound)
+        })
     }
 
     /// Text, and words that stand for others.
@@ -148,8 +181,12 @@ fn line_fits(parts: &[Part<'_>], line: &str, mut bound: BTreeMap<String, String>
     }
 }
 
-/// How much of the beginning of a line is like a word, with other numbers.
+/// How much of the beginning of a line is like a word, with other numbers, or is an id as long as this one.
 fn alike(word: &str, line: &str) -> Option<usize> {
+    let is_of_ids = |char: char| matches!(char, '0'..='9' | 'a'..='f');
+    if word.len() >= ID_CHARS_MIN && word.chars().all(is_of_ids) {
+        return (line.len() - line.trim_start_matches(is_of_ids).len() == word.len()).then_some(word.len());
+    }
     let (mut word, mut left) = (word, line);
     let is_digit = |char: char| char.is_ascii_digit();
     while let Some(first) = word.chars().next() {

@@ -79,10 +79,41 @@ impl Block {
     }
 }
 
+/// Commands that change nothing, and tell of what may take a moment.
+const LOOKS: [&str; 6] =
+    ["concoord health", "concoord members", "concoord object list", "concoord sessions", "concoord view", "dig"];
+
 impl Step {
     /// Whether it runs until it is stopped.
     pub(super) fn is_lasting(&self) -> bool {
-        let command = self.command.strip_prefix("sudo ").unwrap_or(&self.command);
-        command.starts_with("concoord replica") || command.ends_with(" &")
+        (self.words().starts_with("concoord replica") && !self.fails()) || self.command.ends_with(" &")
+    }
+
+    /// Whether it ends with an exit code that is not 0.
+    pub(super) fn fails(&self) -> bool {
+        self.expected.iter().any(|line| line.starts_with("concoord: ") || line == "degraded" || line == "down")
+    }
+
+    /// Whether it may be run again, to see something that was not there yet.
+    pub(super) fn only_looks(&self) -> bool {
+        let rest = LOOKS.iter().find_map(|look| self.words().strip_prefix(look));
+        // What follows `members` or `sessions` without being a flag changes something.
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" -"))
+    }
+
+    /// Whether something that was started ends by it.
+    pub(super) fn ends_another(&self) -> bool {
+        // Signal 0 only asks whether it is there.
+        let ends = |begin: &&str| self.words().strip_prefix(begin).is_some_and(|rest| !rest.starts_with(" -0"));
+        ["kill", "pkill"].iter().any(|begin| ends(&begin))
+    }
+
+    /// Whether it can turn out otherwise than the page says.
+    pub(super) fn is_checked(&self) -> bool {
+        self.is_lasting() || self.ends_another() || !self.expected.is_empty()
+    }
+
+    fn words(&self) -> &str {
+        self.command.strip_prefix("sudo ").unwrap_or(&self.command)
     }
 }

@@ -9,6 +9,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::Tools;
 
 /// How long a command may take.
@@ -76,6 +78,14 @@ impl Shell {
         }
     }
 
+    /// A script that goes to where this shell is, with what it has exported.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub(super) fn state(&mut self) -> Result<String, String> {
+        Ok(self.run("export -p; printf 'cd \"%s\"' \"$PWD\"")?.0)
+    }
+
     fn tell(&mut self, text: &str) -> Result<(), String> {
         self.input.write_all(text.as_bytes()).map_err(|error| format!("the shell has ended: {error}"))
     }
@@ -96,16 +106,34 @@ pub(super) struct Started {
 }
 
 impl Started {
-    pub(super) fn start(line: &str, number: usize, directory: &Path, tools: Tools<'_>) -> Result<Started, String> {
+    /// Starts it in this state of the shell.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub(super) fn start(
+        line: &str,
+        state: &str,
+        number: usize,
+        directory: &Path,
+        tools: Tools<'_>,
+    ) -> Result<Started, String> {
         let line = line.strip_prefix("sudo ").unwrap_or(line).trim_end_matches(" &");
         // Not in the directory of the page, where it would be among what is listed there.
         let log = directory.with_extension(format!("{number}.log"));
         let file = File::create(&log).and_then(|file| Ok((file.try_clone()?, file)));
         let (out, err) = file.map_err(|error| format!("can't write {}: {error}", log.display()))?;
         let mut command = shell(directory, tools);
-        command.args(["-c", &format!("exec {line}")]).stdin(Stdio::null()).stdout(out).stderr(err);
+        command.args(["-c", &format!("{state}\nexec {line}")]).stdin(Stdio::null()).stdout(out).stderr(err);
         let child = command.spawn().map_err(|error| format!("there is no shell: {error}"))?;
         Ok(Started { command: line.into(), child, log })
+    }
+
+    pub(super) fn command(&self) -> &str {
+        &self.command
+    }
+
+    pub(super) fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Waits until what it printed so far is accepted.
@@ -116,7 +144,7 @@ impl Started {
         let deadline = Instant::now() + HEALTHY_WITHIN;
         loop {
             let ended = self.child.try_wait().expect("a child of ours can be waited for");
-            let printed = fs::read_to_string(&self.log).unwrap_or_default();
+            let printed = on_a_terminal(&fs::read_to_string(&self.log).unwrap_or_default());
             match accept(&printed) {
                 Ok(accepted) => return Ok(accepted),
                 Err(why) if ended.is_some() || Instant::now() >= deadline => {
@@ -164,6 +192,16 @@ fn shell(directory: &Path, tools: Tools<'_>) -> Command {
     // What would lead elsewhere than the page says.
     command.env_remove("CONCOORD_CONNECT").env_remove("CONCOORD_DNS_SERVER").process_group(0);
     command
+}
+
+/// What a replica prints as it is seen on a terminal, without the times: it writes each line of its log as JSON elsewhere.
+pub(super) fn on_a_terminal(printed: &str) -> String {
+    let seen = printed.lines().map(|line| {
+        let entry: Value = line.strip_prefix(r#"{"timestamp":"#).and_then(|_| serde_json::from_str(line).ok())?;
+        Some(format!("{} {}", entry["level"].as_str()?, entry["message"].as_str()?))
+    });
+    let lines = printed.lines().zip(seen).map(|(line, seen)| seen.unwrap_or_else(|| line.into()));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Ends a process of ours and what it started.

@@ -47,6 +47,7 @@ fn a_command_fails_only_where_the_page_says_so() {
     assert!(run(&console(failing)).is_ok());
     fails(&console("$ echo 1; false\n1"), "exit code 1");
     fails(&console("$ echo 'concoord: no'\nconcoord: no"), "exit code 0");
+    assert!(run(&console("$ echo degraded; false\ndegraded")).is_ok());
     fails(&console("$ exit 3\n3"), "no end of");
     fails(&console("$ cargo run --example x\n3"), "the pages run examples");
 }
@@ -77,6 +78,46 @@ fn a_free_number_is_the_same_throughout_a_page_in_commands_too() {
 }
 
 #[test]
+fn an_id_stands_for_one_as_long() {
+    let begin = "```console,any=9f86d081884c7d65\n$ echo id 00ff00ff00ff00ff of 7\nid 9f86d081884c7d65 of 7\n```\n";
+    let page = |printed: &str| format!("{begin}\n```console\n$ echo 00ff00ff00ff00ff\n{printed}\n```\n");
+    assert!(run(&page("9f86d081884c7d65")).is_ok());
+    fails(&page("9f86d081884c7d66"), "9f86d081884c7d66");
+    for other in ["00ff00ff00ff00f", "00ff00ff00ff00ff0", "00ff00ff00ff00fg"] {
+        assert!(run(&begin.replace("00ff00ff00ff00ff", other)).is_err(), "{other}");
+    }
+}
+
+#[test]
+fn lines_may_come_in_any_order_only_where_the_page_says_so() {
+    let page = |flags: &str, printed: &str| {
+        format!("```console{flags}\n$ printf 'id\\n3 b\\n4 a\\n'\n{printed}\n```\n```console\n$ echo 4\n1\n```\n")
+    };
+    let rows = "id\n1 a\n2 b";
+    assert!(run(&page(",unordered,any=1,any=2", rows)).is_ok());
+    assert!(run(&page(",any=1,any=2", rows)).is_err());
+    for other in ["id\n1 a", "id\n1 a\n2 b\n2 b", "id\n1 a\n2 c", "id\n2 a\n1 b"] {
+        assert!(run(&page(",unordered,any=1,any=2", other)).is_err(), "{other}");
+    }
+}
+
+#[test]
+fn what_only_looks_is_run_again_until_it_sees_it() {
+    let looks = |command: &str| {
+        let block = format!("```console\n$ {command}\n```\n");
+        blocks(&block)[0].steps().expect("a command")[0].only_looks()
+    };
+    for command in ["concoord members", "concoord view --json", "dig -t a x", "concoord object list", "sudo dig"] {
+        assert!(looks(command), "{command}");
+    }
+    for command in ["concoord members evict x", "concoord sessions end 3-0", "concoord call x", "digger", "echo dig"] {
+        assert!(!looks(command), "{command}");
+    }
+    let counts = "$ dig() { echo x >>times; wc -l <times; }\n";
+    assert!(run(&console(&format!("{counts}$ dig\n3\n$ wc -l <times\n3"))).is_ok());
+}
+
+#[test]
 fn nothing_is_left_out_without_a_reason_that_says_where_it_runs() {
     let ran = "```console\n$ echo 1\n1\n```\n";
     let ignored = run(&format!("{ran}```console,ignore=delegation\n$ dig\n```\n"));
@@ -97,6 +138,46 @@ fn what_runs_beside_is_waited_for_and_ends_with_the_page() {
     assert!(!PathBuf::from(format!("/proc/{}", pid.trim())).exists(), "it still runs");
     fails(&console("$ sh -c 'echo other' &\nbegun\n$ echo 1\n1"), "the page says\nbegun\nbut this is printed\nother");
     fails(&console("$ sleep 600 &\n$ echo 1\n1"), "what it prints first is to stand below it");
+}
+
+#[test]
+fn what_runs_beside_begins_where_the_shell_is_and_what_it_prints_later_is_found() {
+    let begin =
+        "$ mkdir a; cd a; export WORD='a b'\n$ sh -c 'pwd; echo \"$WORD\"; sleep 0.1; echo 17; sleep 600' &\n.../a";
+    let page = |log: &str, lines: &str| {
+        format!("{}```console,any=5,log={log}\n{lines}\n```\n```console\n$ echo 17\n5\n```\n", console(begin))
+    };
+    assert_eq!(run(&page("600", "a b\n5")), Ok(Ran { compared: 2, started: 1, elsewhere: 0 }));
+    fails(&page("700", "a b"), "nothing was started with 700");
+    let ends = page("0.2", "a b\n6").replace("600", "0.2");
+    fails(&ends, "the page says\na b\n6");
+}
+
+#[test]
+fn what_is_killed_has_ended_before_the_next_command() {
+    let slow =
+        "$ sh -c 'trap \"sleep 0.2; exit\" TERM; echo $$ >pid; echo begun; while :; do sleep 0.01; done' &\nbegun";
+    let page = |kill: &str| console(&format!("{slow}\n$ {kill}\n$ kill -0 $(cat pid) 2>/dev/null || echo gone\ngone"));
+    assert!(run(&page("kill $(cat pid)")).is_ok());
+    fails(&page("true kill $(cat pid)"), "but this is printed");
+    fails(&page("kill -CONT $(cat pid)"), "nothing that was started has ended");
+}
+
+#[test]
+fn the_log_of_a_replica_is_read_as_on_a_terminal() {
+    let line = r#"{"timestamp":"2026-11-24T14:33:03.287Z","level":"INFO","message":"it \"leads\""}"#;
+    assert_eq!(on_a_terminal(&format!("{line}\nconcoord: no")), "INFO it \"leads\"\nconcoord: no");
+    for line in [r#"{"replica":"127.0.0.1:1","level":"INFO","message":"x"}"#, r#"{"timestamp":"#, "{}", "17"] {
+        assert_eq!(on_a_terminal(line), line);
+    }
+}
+
+#[test]
+fn a_replica_that_is_to_fail_is_no_lasting_one() {
+    let page =
+        "```console\n$ concoord replica\n...\nconcoord: no\n$ concoord replica\nINFO yes\n$ concoord replica\n```\n";
+    let lasting: Vec<bool> = blocks(page)[0].steps().expect("commands").iter().map(Step::is_lasting).collect();
+    assert_eq!(lasting, [false, true, true]);
 }
 
 #[test]
