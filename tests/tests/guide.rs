@@ -58,6 +58,11 @@ fn starting_replicas() {
 }
 
 #[test]
+fn members_and_health() {
+    runs("members_and_health", "docs/src/operating/members.md");
+}
+
+#[test]
 fn each_program_of_the_guide_is_an_example_that_is_built() {
     let examples = fs::read_dir(repository().join("cli/examples")).expect("it is there");
     let examples = examples.map(|entry| fs::read_to_string(entry.expect("an entry").path()).expect("it is text"));

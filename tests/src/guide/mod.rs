@@ -8,7 +8,7 @@
 //! - one that only looks at what goes on, such as `concoord members` or `dig`, is run again until it prints them;
 //! - a command that runs until it is stopped, `concoord replica` or one that ends with ` &`, runs until the page ends. The next
 //!   one comes once the replica is healthy, or once what stands below it was printed. What it prints later is not looked at;
-//! - after `kill` or `pkill` the next one comes once something that was started so has ended.
+//! - after `kill`, `pkill` or `concoord leave` the next one comes once something that was started so has ended.
 //!
 //! All commands of a page run in one shell and one directory, which is empty at first. What is printed is compared letter by
 //! letter, but for this:
@@ -21,7 +21,7 @@
 //! - in a block ```` ```console,unordered ```` the lines that a command prints may come in any order;
 //! - the log of a replica is read as it is shown on a terminal, without the times.
 //!
-//! A block ```` ```console,log=14001 ```` has no commands: what was started last with `14001` on its command line prints these
+//! A block ```` ```console,log=14001 ```` has no commands: what was started last with the word `14001` prints these
 //! lines, one after the other, among others and maybe later.
 //!
 //! A block may be left out for one of the [reasons](ELSEWHERE): ```` ```console,ignore=delegation ````.
@@ -171,7 +171,7 @@ impl Session<'_> {
 
     /// What runs beside and was started last with this word prints these lines.
     fn read_log(&mut self, word: &str, lines: &[String]) -> Result<(), String> {
-        let started = self.started.iter_mut().rev().find(|started| started.command().contains(word));
+        let started = self.started.iter_mut().rev().find(|started| started.has_word(word));
         let started = started.ok_or_else(|| format!("nothing was started with {word}"))?;
         started.wait_for(|printed| self.free.compare(lines, printed, Extent::Part))?;
         self.ran.compared += 1;

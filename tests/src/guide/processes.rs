@@ -128,8 +128,9 @@ impl Started {
         Ok(Started { command: line.into(), child, log })
     }
 
-    pub(super) fn command(&self) -> &str {
-        &self.command
+    /// Whether its command has this word, which is no part of another one.
+    pub(super) fn has_word(&self, word: &str) -> bool {
+        self.command.split_whitespace().any(|its| its == word)
     }
 
     pub(super) fn runs(&mut self) -> bool {

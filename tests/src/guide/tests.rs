@@ -142,14 +142,15 @@ fn what_runs_beside_is_waited_for_and_ends_with_the_page() {
 
 #[test]
 fn what_runs_beside_begins_where_the_shell_is_and_what_it_prints_later_is_found() {
-    let begin =
-        "$ mkdir a; cd a; export WORD='a b'\n$ sh -c 'pwd; echo \"$WORD\"; sleep 0.1; echo 17; sleep 600' &\n.../a";
+    let begin = "$ mkdir a; cd a; export WORD='a b'\n$ sh -c 'pwd; echo \"$WORD\"; sleep 0.1; echo 17; sleep 600; true' &\n.../a";
     let page = |log: &str, lines: &str| {
         format!("{}```console,any=5,log={log}\n{lines}\n```\n```console\n$ echo 17\n5\n```\n", console(begin))
     };
-    assert_eq!(run(&page("600", "a b\n5")), Ok(Ran { compared: 2, started: 1, elsewhere: 0 }));
-    fails(&page("700", "a b"), "nothing was started with 700");
-    let ends = page("0.2", "a b\n6").replace("600", "0.2");
+    assert_eq!(run(&page("600;", "a b\n5")), Ok(Ran { compared: 2, started: 1, elsewhere: 0 }));
+    for other in ["60", "700"] {
+        fails(&page(other, "a b"), &format!("nothing was started with {other}"));
+    }
+    let ends = page("0.2;", "a b\n6").replace("600", "0.2");
     fails(&ends, "the page says\na b\n6");
 }
 
