@@ -17,5 +17,6 @@ pub mod python;
 pub mod raw;
 pub mod route53;
 pub mod sim;
+pub mod tally;
 pub mod usage;
 pub mod windows;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use concoord_tests::cluster::binary;
 use concoord_tests::guide::{Tools, broken_links, run_page, strange_programs};
 use concoord_tests::netns::on_own_machine;
+use concoord_tests::tally;
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -17,9 +18,17 @@ fn read(path: &str) -> String {
 
 /// Runs a page's commands, for which all ports are free and nobody else is there.
 fn runs(test: &str, page: &str) {
+    runs_beside(test, page, &[]);
+}
+
+/// The same in a directory with these files, which the page names and says what they are.
+fn runs_beside(test: &str, page: &str, files: &[(&str, Vec<u8>)]) {
     on_own_machine(test, |directory| {
         let directory = directory.join("here");
         fs::create_dir(&directory).expect("there is room");
+        for (name, bytes) in files {
+            fs::write(directory.join(name), bytes).expect("there is room");
+        }
         let commands = binary().parent().expect("it is in a directory").to_owned();
         let tools = Tools { commands: &commands, examples: &commands.join("examples") };
         match run_page(&read(page), &directory, tools) {
@@ -60,6 +69,17 @@ fn starting_replicas() {
 #[test]
 fn members_and_health() {
     runs("members_and_health", "docs/src/operating/members.md");
+}
+
+#[test]
+fn objects_of_a_cluster() {
+    let modules = [("tally-1.wasm", tally::FIRST.module()), ("tally-2.wasm", tally::SECOND.module())];
+    runs_beside("objects_of_a_cluster", "docs/src/operating/objects.md", &modules);
+}
+
+#[test]
+fn backup_and_restore() {
+    runs("backup_and_restore", "docs/src/operating/backup.md");
 }
 
 #[test]

@@ -28,17 +28,21 @@ pub(super) struct Step {
 pub(super) fn blocks(page: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut open: Option<Block> = None;
+    // How far the block is indented, which its lines are too.
+    let mut indent = 0;
     for (index, line) in page.lines().enumerate() {
         let fence = line.trim_start().strip_prefix("```");
         match (open.take(), fence) {
             (None, Some(about)) => {
+                indent = line.len() - line.trim_start().len();
                 let mut words = about.split(',').map(|word| word.trim().to_owned());
                 let language = words.next().unwrap_or_default();
                 open = Some(Block { line: index + 1, language, flags: words.collect(), lines: Vec::new() });
             }
             (Some(block), Some(_)) => blocks.push(block),
             (Some(mut block), None) => {
-                block.lines.push(line.into());
+                let blanks = indent.min(line.len() - line.trim_start().len());
+                block.lines.push(line[blanks..].into());
                 open = Some(block);
             }
             (None, None) => {}

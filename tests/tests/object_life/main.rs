@@ -1,18 +1,15 @@
 //! The life of objects in a cluster of real processes: loaded, called, upgraded, rolled back, suspended and removed while
 //! replicas come and go, and the same on each of them.
 
-mod tally;
-
 use std::net::SocketAddr;
 use std::path::Path;
 
 use concoord_client::{Client, Consistency};
 use concoord_tests::cluster::{Cluster, Finished, Launch, Scratch, concoord, wait_for};
+use concoord_tests::tally::{BREAKING, DEAF, FIRST, SECOND, Tally};
 use concoord_wire::abi::Answer;
 use concoord_wire::codec;
 use serde_json::Value;
-
-use tally::{BREAKING, DEAF, FIRST, SECOND, Tally};
 
 /// More than a client may send in one request.
 const LARGE_BYTES: usize = 3 << 20;

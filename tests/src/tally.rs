@@ -4,8 +4,8 @@ use concoord_wire::codec;
 use concoord_wire::interface::{Argument, Interface, Method, MethodKind, Type, TypeIndex};
 
 /// What differs between the versions.
-#[derive(Clone, Copy)]
-pub(crate) struct Tally {
+#[derive(Clone, Copy, Debug)]
+pub struct Tally {
     version: &'static str,
     /// What `add` adds.
     step: u32,
@@ -18,13 +18,13 @@ pub(crate) struct Tally {
 }
 
 /// Begins with a number that its constructor takes; `add` adds 1 and `get` gives the sum.
-pub(crate) const FIRST: Tally = Tally { version: "1.0.0", step: 1, counts: false, breaks: false, deaf: false };
+pub const FIRST: Tally = Tally { version: "1.0.0", step: 1, counts: false, breaks: false, deaf: false };
 /// Adds 10 at a time, and counts.
-pub(crate) const SECOND: Tally = Tally { version: "2.0.0", step: 10, counts: true, ..FIRST };
+pub const SECOND: Tally = Tally { version: "2.0.0", step: 10, counts: true, ..FIRST };
 /// Takes the sum for an update, gives text, wants to know how much to add, and can't be asked how often.
-pub(crate) const BREAKING: Tally = Tally { version: "3.0.0", breaks: true, ..FIRST };
+pub const BREAKING: Tally = Tally { version: "3.0.0", breaks: true, ..FIRST };
 /// The first, but it can't bear the end of a session.
-pub(crate) const DEAF: Tally = Tally { version: "1.0.1", deaf: true, ..FIRST };
+pub const DEAF: Tally = Tally { version: "1.0.1", deaf: true, ..FIRST };
 
 impl Tally {
     fn interface(self) -> Interface {
@@ -64,7 +64,11 @@ impl Tally {
     }
 
     /// The module.
-    pub(crate) fn module(self) -> Vec<u8> {
+    ///
+    /// # Panics
+    /// When its text is wrong.
+    #[must_use]
+    pub fn module(self) -> Vec<u8> {
         let description = codec::to_bytes(&self.interface());
         let escaped = description.iter().map(|byte| format!("\\{byte:02x}")).collect::<String>();
         let text = include_str!("tally.wat")
@@ -77,7 +81,8 @@ impl Tally {
     }
 
     /// The same, and `bytes` of something that nobody looks at.
-    pub(crate) fn module_with(self, bytes: usize) -> Vec<u8> {
+    #[must_use]
+    pub fn module_with(self, bytes: usize) -> Vec<u8> {
         const NAME: &[u8] = b"\x07padding";
         let mut module = self.module();
         module.push(0);
