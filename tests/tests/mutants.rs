@@ -67,6 +67,8 @@ const KNOWN: &[(Mutant, u64)] = &[
     (Mutant::ReadWithoutRound, 5),
     (Mutant::FollowerReadsAtOnce, 1),
     (Mutant::FollowerReadsEarly, 3),
+    (Mutant::BoundIgnored, 1),
+    (Mutant::FreshSinceAnswer, 1),
     (Mutant::ReadsBeforeFirstSlot, 69),
     (Mutant::LearnedNotPersisted, 3),
     (Mutant::HiddenNotPersisted, 193),

@@ -191,7 +191,7 @@ fn several_calls_as_one_happen_on_all_their_objects_or_on_none() {
         bank.deposit("ann".into(), 100).await.expect("it is open");
         let transfer = |amount: u64| {
             let (from, to) = (to_bytes(&("ann", amount)), to_bytes(&("bob", amount)));
-            let note = [to_bytes(&("last", amount.to_string())), vec![0]].concat();
+            let note = to_bytes(&("last", amount.to_string(), None::<u64>, None::<bool>));
             let client = client.clone();
             async move {
                 let part = |object, method, arguments| Part { object: Some(object), method, arguments };

@@ -112,7 +112,7 @@ pub(super) fn state_lines(state: &ObjectState) -> Vec<String> {
         Some(why) => format!("suspended: {why}"),
     });
     if state.waiting > 0 {
-        lines.push(format!("{} calls wait for it", state.waiting));
+        lines.push(format!("calls that wait for it: {}", state.waiting));
     }
     if let Some(previous) = &state.previous {
         lines.push(format!("rollback goes to module {previous}"));
