@@ -189,24 +189,20 @@ fn several_calls_as_one_happen_on_all_their_objects_or_on_none() {
             bank.open(account.into()).await.expect("it is new");
         }
         bank.deposit("ann".into(), 100).await.expect("it is open");
-        let transfer = |amount: u64| {
-            let (from, to) = (to_bytes(&("ann", amount)), to_bytes(&("bob", amount)));
-            let note = to_bytes(&("last", amount.to_string(), None::<u64>, None::<bool>));
-            let client = client.clone();
-            async move {
-                let part = |object, method, arguments| Part { object: Some(object), method, arguments };
-                let parts = [part("bank", "debit", &from[..]), part("bank", "deposit", &to), part("kv", "put", &note)];
-                client.atomically(&parts).await
-            }
+        let transfer = async |amount: u64| {
+            let calls = client.together(async |as_one| {
+                let (bank, kv) = (BankProxy::named(as_one.clone(), "bank"), KvProxy::named(as_one, "kv"));
+                let note = kv.put("last".into(), amount.to_string(), None, None);
+                tokio::join!(bank.debit("ann".into(), amount), bank.deposit("bob".into(), amount), note)
+            });
+            calls.await
         };
-        let returned = transfer(30).await.expect("there is enough");
-        assert_eq!([&returned[0], &returned[1]].map(|bytes| from_bytes::<u64>(bytes)), [Ok(70), Ok(30)]);
-        match transfer(71).await {
-            Err(ClientError::Call(CallError::Aborted { part: 0, why: Abort::Failed(error), .. })) => {
-                assert_eq!(from_bytes(&error), Ok(BankError::Insufficient { balance: 70 }));
-            }
-            other => panic!("{other:?}"),
-        }
+        let (debited, deposited, noted) = transfer(30).await;
+        assert_eq!((debited, deposited), (Ok(70), Ok(30)));
+        noted.expect("it is executed too");
+        let (debited, deposited, noted) = transfer(71).await;
+        assert_eq!(debited, Err(ProxyError::Method(BankError::Insufficient { balance: 70 })));
+        assert!(deposited.is_err() && noted.is_err(), "{deposited:?} {noted:?}");
         // The last part fails, when the others have run.
         let (from, other_from) = (to_bytes(&("ann", 10_u64)), to_bytes(&("nobody", 10_u64)));
         let part = |method, arguments| Part { object: Some("bank"), method, arguments };

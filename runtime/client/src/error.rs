@@ -97,6 +97,9 @@ pub enum ClientError {
         /// What is wrong with it.
         reason: FrameError,
     },
+    /// The calls that were to be executed as one were sent before this one was made.
+    #[error("the calls that are executed as one were sent before this one was made: join them")]
+    NotTogether,
     /// The client was closed.
     #[error("this client is closed")]
     Closed,

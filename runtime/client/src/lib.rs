@@ -17,6 +17,7 @@
 //! | `updates.rs`      | the session and its calls: numbers, floor, exactly-once retries                    |
 //! | `session.rs`      | the session's token, and whether the cluster still has it                          |
 //! | `asks.rs`         | queries, descriptions and views, which any replica answers                         |
+//! | `together.rs`     | calls of proxies that are executed as one                                          |
 //! | `watch.rs`        | what objects emit                                                                  |
 //! | `guard.rs`        | refuses fencing tokens that are outdated                                           |
 //! | `link.rs`         | one connection: is it alive, does its replica lead                                 |
@@ -56,6 +57,7 @@ mod outstanding;
 mod search;
 mod session;
 mod task;
+mod together;
 mod updates;
 pub mod watch;
 
@@ -71,4 +73,5 @@ pub use handle::{Client, Part, Pending};
 pub use operator::{Backup, Operator, OperatorError};
 pub use options::Options;
 pub use session::{SessionToken, SessionTokenError};
+pub use together::Together;
 pub use watch::Watch;

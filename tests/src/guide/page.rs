@@ -109,7 +109,7 @@ impl Step {
     pub(super) fn ends_another(&self) -> bool {
         // Signal 0 only asks whether it is there.
         let ends = |begin: &&str| self.words().strip_prefix(begin).is_some_and(|rest| !rest.starts_with(" -0"));
-        ["kill", "pkill", "concoord leave"].iter().any(|begin| ends(&begin))
+        ["kill", "pkill", "concoord leave"].iter().any(ends)
     }
 
     /// Whether it can turn out otherwise than the page says.
