@@ -40,7 +40,7 @@ use compare::{Extent, Free};
 pub use links::broken_links;
 use page::{Block, Step, blocks};
 use processes::{Shell, Started, on_a_terminal};
-pub use programs::strange_programs;
+pub use programs::{strange_programs, texts};
 
 /// How long it may take until a command that looks sees what the page says, and a process that was told to end has ended.
 const LOOK_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 20 });
