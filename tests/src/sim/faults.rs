@@ -83,7 +83,7 @@ impl World {
             23 => self.make_late(running, victim),
             24 => self.flip(victim),
             2 => self.lose_disk(victim),
-            3 | 4 => self.partition(running),
+            3 | 4 => self.partition(running, victim),
             5 => self.cut_link(running, victim),
             6 | 7 => self.connect_partially(running, victim),
             8 => self.clog(running, victim),

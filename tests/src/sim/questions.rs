@@ -16,10 +16,10 @@ use super::objects::MODULES;
 use super::operation::Operation;
 use super::wishes::Wishes;
 
-/// Questions without an answer, and the connection for them.
 /// How long a clock may take for a while, and that while.
 const SLOWEST_CLOCK: (u64, u64) = (10, 9);
 
+/// Questions without an answer, and the connection for them.
 #[derive(Debug)]
 pub(super) struct Questions {
     client: usize,

@@ -12,11 +12,17 @@ const LAG_MIN_US: u64 = 30_000;
 const LAG_MAX_US: u64 = 200_000;
 
 impl World {
-    /// Two halves, cut both ways or one way.
-    pub(super) fn partition(&mut self, running: &[NodeId]) {
+    /// Two sides, cut both ways or one way: any, or `victim` and another one on one of them, as a leader that is about to be
+    /// deposed and still has somebody.
+    pub(super) fn partition(&mut self, running: &[NodeId], victim: NodeId) {
         let one_way = self.chance.percent(40);
         self.faults.coverage.count(if one_way { Kind::OneWayPartition } else { Kind::Partition });
-        let sides: Vec<bool> = running.iter().map(|_| self.chance.percent(50)).collect();
+        let pair = self.chance.percent(50).then(|| self.another(running, victim)).flatten();
+        let side = |world: &mut World, id: NodeId| match pair {
+            Some(other) => id == victim || id == other,
+            None => world.chance.percent(50),
+        };
+        let sides: Vec<bool> = running.iter().map(|id| side(self, *id)).collect();
         for (a, a_side) in running.iter().zip(&sides) {
             for (b, b_side) in running.iter().zip(&sides) {
                 if *a_side && !*b_side {

@@ -7,11 +7,12 @@ use super::random::Chance;
 
 /// Of 100 things that a client does, how many are something else than calls, and how many of the calls are queries.
 const OTHER_PERCENT: u64 = 6;
-const QUERY_PERCENT: u64 = 30;
+const QUERY_PERCENT: u64 = 35;
 /// Of 100 queries and descriptions, how many may be stale, and how many up to a bound.
-const STALE_PERCENT: u64 = 25;
+const STALE_PERCENT: u64 = 15;
 const BOUNDED_PERCENT: u64 = 25;
-const STALENESS_US_MAX: u64 = 200_000;
+/// Bounds are below these: about what messages take, what elections take, and what cuts last.
+const STALENESS_US_MAX: [u64; 3] = [5_000, 50_000, 500_000];
 /// Of 100 calls, how many touch what may be suspended.
 const TOUCH_PERCENT: u64 = 8;
 
@@ -124,7 +125,8 @@ fn consistency(chance: &mut Chance) -> Consistency {
     match chance.between(0, 99) {
         stale if stale < STALE_PERCENT => Consistency::Stale,
         bounded if bounded < STALE_PERCENT + BOUNDED_PERCENT => {
-            Consistency::Bounded { staleness_us: chance.between(0, STALENESS_US_MAX) }
+            let max = chance.pick(&STALENESS_US_MAX).expect("there are some");
+            Consistency::Bounded { staleness_us: chance.between(0, max) }
         }
         _ => Consistency::Linearizable,
     }
