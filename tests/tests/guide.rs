@@ -41,6 +41,16 @@ fn runs_beside(test: &str, page: &str, files: &[(&str, Vec<u8>)]) {
     });
 }
 
+/// Two versions of an object.
+fn tallies() -> [(&'static str, Vec<u8>); 2] {
+    [("tally-1.wasm", tally::FIRST.module()), ("tally-2.wasm", tally::SECOND.module())]
+}
+
+#[test]
+fn readme() {
+    runs_beside("readme", "README.md", &tallies());
+}
+
 #[test]
 fn getting_started() {
     runs("getting_started", "docs/src/getting-started.md");
@@ -73,8 +83,7 @@ fn members_and_health() {
 
 #[test]
 fn objects_of_a_cluster() {
-    let modules = [("tally-1.wasm", tally::FIRST.module()), ("tally-2.wasm", tally::SECOND.module())];
-    runs_beside("objects_of_a_cluster", "docs/src/operating/objects.md", &modules);
+    runs_beside("objects_of_a_cluster", "docs/src/operating/objects.md", &tallies());
 }
 
 #[test]

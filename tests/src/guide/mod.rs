@@ -48,8 +48,11 @@ const LOOK_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 20 }
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Why a block is not run, and what runs the same.
-pub const ELSEWHERE: [(&str, &str); 2] =
-    [("delegation", "tests/tests/delegation.rs"), ("route53", "tests/tests/route53.rs")];
+pub const ELSEWHERE: [(&str, &str); 3] = [
+    ("authors", "tests/tests/authors.rs"),
+    ("delegation", "tests/tests/delegation.rs"),
+    ("route53", "tests/tests/route53.rs"),
+];
 
 /// What the commands of the pages need.
 #[derive(Clone, Copy, Debug)]

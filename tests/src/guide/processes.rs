@@ -21,12 +21,13 @@ const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// What the shell says behind what each command printed, and its exit code after it.
 const MARK: &str = "--- what is printed ends here, with exit code ";
-/// The tests are root, and the examples are built.
+/// The tests are root, and the command and the examples are built.
 const WORDS: &str = r#"
 sudo() { "$@"; }
 cargo() {
     case "$*" in
         "run --quiet --release --example "*) shift 4; "$EXAMPLES/$1" ;;
+        "run --release -- "*) shift 3; concoord "$@" ;;
         *) echo "cargo $*: the pages run examples" >&2; return 1 ;;
     esac
 }
