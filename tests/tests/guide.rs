@@ -92,6 +92,11 @@ fn backup_and_restore() {
 }
 
 #[test]
+fn finding_replicas_by_name() {
+    runs("finding_replicas_by_name", "docs/src/operating/names.md");
+}
+
+#[test]
 fn each_program_of_the_guide_is_an_example_that_is_built() {
     let examples = fs::read_dir(repository().join("cli/examples")).expect("it is there");
     let examples = examples.map(|entry| fs::read_to_string(entry.expect("an entry").path()).expect("it is text"));

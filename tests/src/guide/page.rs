@@ -102,7 +102,7 @@ impl Step {
     pub(super) fn only_looks(&self) -> bool {
         let rest = LOOKS.iter().find_map(|look| self.words().strip_prefix(look));
         // What follows `members` or `sessions` without being a flag changes something.
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" -"))
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" -") || rest.starts_with(" +"))
     }
 
     /// Whether something that was started ends by it.

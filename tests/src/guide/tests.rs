@@ -114,7 +114,9 @@ fn what_only_looks_is_run_again_until_it_sees_it() {
         let block = format!("```console\n$ {command}\n```\n");
         blocks(&block)[0].steps().expect("a command")[0].only_looks()
     };
-    for command in ["concoord members", "concoord view --json", "dig -t a x", "concoord object list", "sudo dig"] {
+    for command in
+        ["concoord members", "concoord view --json", "dig -t a x", "dig +short x", "concoord object list", "sudo dig"]
+    {
         assert!(looks(command), "{command}");
     }
     for command in ["concoord members evict x", "concoord sessions end 3-0", "concoord call x", "digger", "echo dig"] {
