@@ -6,8 +6,9 @@
 //! - the lines below it, up to the next command, are what it prints. It may fail, and has to, only if one of them begins with
 //!   `concoord: `, or is `degraded` or `down`;
 //! - one that only looks at what goes on, such as `concoord members` or `dig`, is run again until it prints them;
-//! - a command that runs until it is stopped, `concoord replica` or one that ends with ` &`, runs until the page ends. The next
-//!   one comes once what stands below it was printed, or else once the replica is healthy. What it prints later is not looked at;
+//! - a command that runs until it is stopped, `concoord replica`, `concoord logger` or one that ends with ` &`, runs until the page
+//!   ends. The next one comes once what stands below it was printed, or else once the replica is healthy. What it prints later is
+//!   not looked at;
 //! - after `kill`, `pkill` or `concoord leave` the next one comes once something that was started so has ended.
 //!
 //! All commands of a page run in one shell and one directory, which is empty at first. What is printed is compared letter by

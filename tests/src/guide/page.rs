@@ -90,7 +90,8 @@ const LOOKS: [&str; 6] =
 impl Step {
     /// Whether it runs until it is stopped.
     pub(super) fn is_lasting(&self) -> bool {
-        (self.words().starts_with("concoord replica") && !self.fails()) || self.command.ends_with(" &")
+        let runs_on = ["concoord replica", "concoord logger"].iter().any(|begin| self.words().starts_with(begin));
+        (runs_on && !self.fails()) || self.command.ends_with(" &")
     }
 
     /// Whether it ends with an exit code that is not 0.

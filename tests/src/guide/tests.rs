@@ -184,10 +184,9 @@ fn the_log_of_a_replica_is_read_as_on_a_terminal() {
 
 #[test]
 fn a_replica_that_is_to_fail_is_no_lasting_one() {
-    let page =
-        "```console\n$ concoord replica\n...\nconcoord: no\n$ concoord replica\nINFO yes\n$ concoord replica\n```\n";
+    let page = "```console\n$ concoord replica\n...\nconcoord: no\n$ concoord replica\nINFO yes\n$ concoord replica\n$ concoord logger\n```\n";
     let lasting: Vec<bool> = blocks(page)[0].steps().expect("commands").iter().map(Step::is_lasting).collect();
-    assert_eq!(lasting, [false, true, true]);
+    assert_eq!(lasting, [false, true, true, true]);
 }
 
 #[test]
