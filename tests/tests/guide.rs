@@ -102,6 +102,11 @@ fn logs() {
 }
 
 #[test]
+fn disks() {
+    runs("disks", "docs/src/operating/disks.md");
+}
+
+#[test]
 fn each_program_of_the_guide_is_an_example_that_is_built() {
     let examples = fs::read_dir(repository().join("cli/examples")).expect("it is there");
     let examples = examples.map(|entry| fs::read_to_string(entry.expect("an entry").path()).expect("it is text"));

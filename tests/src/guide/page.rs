@@ -84,8 +84,8 @@ impl Block {
 }
 
 /// Commands that change nothing, and tell of what may take a moment.
-const LOOKS: [&str; 6] =
-    ["concoord health", "concoord members", "concoord object list", "concoord sessions", "concoord view", "dig"];
+const LOOKS: [&str; 7] =
+    ["concoord health", "concoord members", "concoord object list", "concoord sessions", "concoord view", "dig", "ls"];
 
 impl Step {
     /// Whether it runs until it is stopped.
