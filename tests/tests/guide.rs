@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use concoord_tests::cluster::binary;
-use concoord_tests::guide::{Tools, broken_links, run_page, strange_programs};
+use concoord_tests::guide::{Tools, broken_links, run_page, strange_programs, texts};
 use concoord_tests::netns::on_own_machine;
 use concoord_tests::tally;
 
@@ -104,6 +104,14 @@ fn logs() {
 #[test]
 fn disks() {
     runs("disks", "docs/src/operating/disks.md");
+}
+
+#[test]
+fn proxies_from_a_module() {
+    let page = "docs/src/objects/proxies.md";
+    let program = texts(&read(page), "python").swap_remove(0);
+    let module = fs::read(repository().join("objects-wasm/dist/kv.wasm")).expect("it is built");
+    runs_beside("proxies_from_a_module", page, &[("kv.wasm", module), ("apples.py", program.into_bytes())]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use concoord_tests::cluster::{Cluster, Scratch, binary, concoord};
+use concoord_tests::cluster::{Scratch, binary, concoord};
 use concoord_tests::guide::texts;
 
 /// The page that shows them.
@@ -30,17 +30,12 @@ fn proxy(object: &str, language: &str) -> String {
     printed.stdout
 }
 
-/// Runs a program to its end: whether it was a good one, and what it printed.
-fn outcome(command: &mut Command) -> (bool, String, String) {
-    let output = command.output().expect("it runs");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.success(), text(&output.stdout), text(&output.stderr))
-}
-
 /// Runs a program to its good end.
 fn run(command: &mut Command) {
-    let (success, stdout, stderr) = outcome(command);
-    assert!(success, "{command:?}: {stdout}{stderr}");
+    let output = command.output().expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {stdout}{stderr}");
     assert!(!stderr.contains("warning"), "{command:?}: {stderr}");
 }
 
@@ -108,32 +103,6 @@ fn the_page_shows_parts_of_them() {
             assert!(written.contains(part.trim_end()), "not in the proxy in {language}: {part}");
         }
     }
-}
-
-#[test]
-fn the_program_of_the_page_in_python_prints_what_the_page_says() {
-    let cluster = Cluster::of("python-program", "counter", 1);
-    let addresses = cluster.addresses();
-    let loaded = concoord(&["object", "load", "kv", "kv", "-c", &addresses]);
-    assert_eq!(loaded.code, Some(0), "{loaded:?}");
-
-    let scratch = Scratch::new("python-program");
-    scratch.write("kv.py", proxy("kv", "python").as_bytes());
-    let program = texts(PAGE, "python").swap_remove(0);
-    assert!(program.contains("127.0.0.1:14000, 127.0.0.1:14001"), "it names the replicas: {program}");
-    let program = program.replace("127.0.0.1:14000, 127.0.0.1:14001", &addresses);
-    let program = scratch.write("program.py", program.as_bytes());
-    let commands = binary().parent().expect("it is in a directory").to_owned();
-    let path = std::env::join_paths(
-        [commands].into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").expect("it is set"))),
-    );
-    let (success, stdout, stderr) = outcome(Command::new("python3").arg(program).env("PATH", path.expect("paths")));
-    assert!(!success, "its last call fails");
-    let printed = format!("{stdout}{}\n", stderr.lines().last().unwrap_or_default());
-    // The revision is the one that this cluster is at.
-    let revision = printed.split("'revision': ").nth(1).and_then(|rest| rest.split(',').next()).expect("it has one");
-    let shown = texts(PAGE, "text").swap_remove(0).replace("'revision': 5", &format!("'revision': {revision}"));
-    assert_eq!(printed, shown.replace("\"revision\":5", &format!("\"revision\":{revision}")));
 }
 
 #[test]
