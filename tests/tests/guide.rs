@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use concoord_tests::cluster::binary;
 use concoord_tests::guide::{Tools, broken_links, run_page, strange_programs, texts};
 use concoord_tests::netns::on_own_machine;
-use concoord_tests::tally;
+use concoord_tests::{bombs, tally};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -112,6 +112,12 @@ fn proxies_from_a_module() {
     let program = texts(&read(page), "python").swap_remove(0);
     let module = fs::read(repository().join("objects-wasm/dist/kv.wasm")).expect("it is built");
     runs_beside("proxies_from_a_module", page, &[("kv.wasm", module), ("apples.py", program.into_bytes())]);
+}
+
+#[test]
+fn native_code() {
+    let bomb = ("bomb.wasm", bombs::find("loops").module());
+    runs_beside("native_code", "docs/src/operating/native-code.md", &[bomb]);
 }
 
 #[test]
