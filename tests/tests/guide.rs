@@ -1,6 +1,7 @@
-//! The book is right: its first pages run as they stand there, each on a machine of its own, and no link leads nowhere.
+//! The book is right: its pages run as they stand there, each on a machine of its own, and no link leads nowhere.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use concoord_tests::cluster::binary;
@@ -16,19 +17,87 @@ fn read(path: &str) -> String {
     fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Runs a page's commands, for which all ports are free and nobody else is there.
-fn runs(test: &str, page: &str) {
-    runs_beside(test, page, &[]);
+/// Each page with commands that is run: its test, and what it finds in its directory.
+macro_rules! pages {
+    ($($test:ident: $page:literal, $beside:expr;)*) => {
+        const RUN: &[&str] = &[$($page),*];
+        $(
+            #[test]
+            fn $test() {
+                runs(stringify!($test), $page, $beside);
+            }
+        )*
+    };
 }
 
-/// The same in a directory with these files, which the page names and says what they are.
-fn runs_beside(test: &str, page: &str, files: &[(&str, Vec<u8>)]) {
+pages! {
+    readme: "README.md", tallies;
+    getting_started: "docs/src/getting-started.md", nothing;
+    calling_objects: "docs/src/clients.md", nothing;
+    standard_objects: "docs/src/objects/standard.md", nothing;
+    methods_that_wait: "docs/src/objects/waiting.md", nothing;
+    objects_in_other_languages: "docs/src/objects/languages.md", helpers;
+    proxies_from_a_module: "docs/src/objects/proxies.md", kv_and_a_program;
+    starting_replicas: "docs/src/operating/start.md", nothing;
+    members_and_health: "docs/src/operating/members.md", nothing;
+    objects_of_a_cluster: "docs/src/operating/objects.md", tallies;
+    finding_replicas_by_name: "docs/src/operating/names.md", nothing;
+    route53: "docs/src/operating/route53.md", secret_key;
+    logs: "docs/src/operating/logs.md", nothing;
+    disks: "docs/src/operating/disks.md", nothing;
+    native_code: "docs/src/operating/native-code.md", bomb;
+    backup_and_restore: "docs/src/operating/backup.md", nothing;
+}
+
+/// Pages with commands that are not run here, and why.
+const NOT_RUN: [(&str, &str); 3] = [
+    ("docs/src/how/testing.md", "it shows what long runs of the tests print, and these take hours"),
+    ("docs/src/measurements/README.md", "it shows what was measured on one machine, and that takes hours"),
+    ("docs/src/objects/writing.md", "its object takes minutes to build: tests/tests/authors.rs does what it says"),
+];
+
+fn write(directory: &Path, name: &str, bytes: &[u8]) {
+    fs::write(directory.join(name), bytes).expect("there is room");
+}
+
+fn nothing(_: &Path) {}
+
+/// Two versions of an object.
+fn tallies(directory: &Path) {
+    write(directory, "tally-1.wasm", &tally::FIRST.module());
+    write(directory, "tally-2.wasm", &tally::SECOND.module());
+}
+
+/// The helpers for objects in other languages, where they are in the repository.
+fn helpers(directory: &Path) {
+    let helpers = fs::canonicalize(repository().join("guest-sdk")).expect("it is there");
+    symlink(helpers, directory.join("guest-sdk")).expect("there is room");
+}
+
+/// The module that the page has proxies of, and the program that it shows.
+fn kv_and_a_program(directory: &Path) {
+    let module = fs::read(repository().join("objects-wasm/dist/kv.wasm")).expect("it is built");
+    write(directory, "kv.wasm", &module);
+    let program = texts(&read("docs/src/objects/proxies.md"), "python").swap_remove(0);
+    write(directory, "apples.py", program.as_bytes());
+}
+
+/// The secret that stands in all examples of AWS.
+fn secret_key(directory: &Path) {
+    write(directory, "key", b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n");
+}
+
+/// A module that takes too much to compile.
+fn bomb(directory: &Path) {
+    write(directory, "bomb.wasm", &bombs::find("loops").module());
+}
+
+/// Runs a page's commands in a directory that was prepared, where all ports are free and nobody else is there.
+fn runs(test: &str, page: &str, prepare: fn(&Path)) {
     on_own_machine(test, |directory| {
         let directory = directory.join("here");
         fs::create_dir(&directory).expect("there is room");
-        for (name, bytes) in files {
-            fs::write(directory.join(name), bytes).expect("there is room");
-        }
+        prepare(&directory);
         let commands = binary().parent().expect("it is in a directory").to_owned();
         let tools = Tools { commands: &commands, examples: &commands.join("examples") };
         match run_page(&read(page), &directory, tools) {
@@ -41,83 +110,19 @@ fn runs_beside(test: &str, page: &str, files: &[(&str, Vec<u8>)]) {
     });
 }
 
-/// Two versions of an object.
-fn tallies() -> [(&'static str, Vec<u8>); 2] {
-    [("tally-1.wasm", tally::FIRST.module()), ("tally-2.wasm", tally::SECOND.module())]
-}
-
 #[test]
-fn readme() {
-    runs_beside("readme", "README.md", &tallies());
-}
-
-#[test]
-fn getting_started() {
-    runs("getting_started", "docs/src/getting-started.md");
-}
-
-#[test]
-fn calling_objects() {
-    runs("calling_objects", "docs/src/clients.md");
-}
-
-#[test]
-fn standard_objects() {
-    runs("standard_objects", "docs/src/objects/standard.md");
-}
-
-#[test]
-fn methods_that_wait() {
-    runs("methods_that_wait", "docs/src/objects/waiting.md");
-}
-
-#[test]
-fn starting_replicas() {
-    runs("starting_replicas", "docs/src/operating/start.md");
-}
-
-#[test]
-fn members_and_health() {
-    runs("members_and_health", "docs/src/operating/members.md");
-}
-
-#[test]
-fn objects_of_a_cluster() {
-    runs_beside("objects_of_a_cluster", "docs/src/operating/objects.md", &tallies());
-}
-
-#[test]
-fn backup_and_restore() {
-    runs("backup_and_restore", "docs/src/operating/backup.md");
-}
-
-#[test]
-fn finding_replicas_by_name() {
-    runs("finding_replicas_by_name", "docs/src/operating/names.md");
-}
-
-#[test]
-fn logs() {
-    runs("logs", "docs/src/operating/logs.md");
-}
-
-#[test]
-fn disks() {
-    runs("disks", "docs/src/operating/disks.md");
-}
-
-#[test]
-fn proxies_from_a_module() {
-    let page = "docs/src/objects/proxies.md";
-    let program = texts(&read(page), "python").swap_remove(0);
-    let module = fs::read(repository().join("objects-wasm/dist/kv.wasm")).expect("it is built");
-    runs_beside("proxies_from_a_module", page, &[("kv.wasm", module), ("apples.py", program.into_bytes())]);
-}
-
-#[test]
-fn native_code() {
-    let bomb = ("bomb.wasm", bombs::find("loops").module());
-    runs_beside("native_code", "docs/src/operating/native-code.md", &[bomb]);
+fn every_page_with_commands_is_run_or_says_why_not() {
+    let mut files = vec![repository().join("README.md")];
+    pages(&repository().join("docs/src"), &mut files);
+    let mut commands: Vec<String> = files
+        .iter()
+        .filter(|file| fs::read_to_string(file).expect("it is text").contains("```console"))
+        .map(|file| file.strip_prefix(repository()).expect("it is in there").display().to_string())
+        .collect();
+    commands.sort();
+    let mut known: Vec<&str> = RUN.iter().copied().chain(NOT_RUN.map(|(page, _)| page)).collect();
+    known.sort_unstable();
+    assert_eq!(commands, known, "pages with commands, and those that are run or are known not to be");
 }
 
 #[test]

@@ -49,10 +49,11 @@ const LOOK_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 20 }
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Why a block is not run, and what runs the same.
-pub const ELSEWHERE: [(&str, &str); 4] = [
+pub const ELSEWHERE: [(&str, &str); 5] = [
     ("authors", "tests/tests/authors.rs"),
     ("delegation", "tests/tests/delegation.rs"),
     ("disk_faults", "tests/tests/disk_faults.rs"),
+    ("languages", "tests/tests/languages.rs"),
     ("route53", "tests/tests/route53.rs"),
 ];
 

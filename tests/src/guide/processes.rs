@@ -191,6 +191,8 @@ fn shell(directory: &Path, tools: Tools<'_>) -> Command {
     let path = format!("{}:{}", tools.commands.display(), std::env::var("PATH").unwrap_or_default());
     let mut command = Command::new("sh");
     command.current_dir(directory).env("PATH", path).env("EXAMPLES", tools.examples);
+    // Keys that a page has kept go with it.
+    command.env("XDG_CONFIG_HOME", directory.with_extension("config"));
     // What would lead elsewhere than the page says.
     command.env_remove("CONCOORD_CONNECT").env_remove("CONCOORD_DNS_SERVER").process_group(0);
     command
