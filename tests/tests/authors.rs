@@ -1,10 +1,12 @@
-//! What an author does, from no crate to three replicas that run it: each step of the README that a new crate has.
+//! What an author does, from no crate to three replicas that run it: each step of the page on it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use concoord_tests::cluster::{Cluster, Finished, binary, concoord, wait_for};
+use concoord_tests::guide::{Tools, run_page};
+use concoord_tests::netns::on_own_machine;
 use serde_json::{Value, json};
 
 /// The author's directory. It is at one place and what was compiled in it stays, so that only the first run compiles
@@ -69,42 +71,24 @@ fn cargo() -> PathBuf {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()).into()
 }
 
-/// Calls that reach each method, and what they print, the error included.
-fn call_each_method(addresses: &str) {
-    for (arguments, code, printed) in [
-        (&["put", "apples", "3"][..], 0, "3\n"),
-        (&["take", "apples", "2"], 0, "1\n"),
-        (&["take", "apples", "2"], 1, r#"{"OnlyLeft":1}"#),
-        (&["take", "pears", "1"], 1, "Unknown"),
-        (&["put", "apples", "18446744073709551615"], 1, "attempt to add with overflow"),
-        (&["put", "apples", "-1"], 1, "amount"),
-        (&["amount", "apples"], 0, "1\n"),
-        (&["take", "apples", "1"], 0, "0\n"),
-    ] {
-        let called = concoord(&[&["call", "-c", addresses], arguments].concat());
-        assert_eq!(called.code, Some(code), "{arguments:?}: {called:?}");
-        let said = if code == 0 { called.stdout == printed } else { called.stderr.contains(printed) };
-        assert!(said, "{arguments:?}: {called:?}");
-    }
+#[test]
+fn a_new_object_is_tested_built_and_run_as_the_book_says() {
+    on_own_machine("a_new_object_is_tested_built_and_run_as_the_book_says", |_| {
+        let desk = Desk::new();
+        let directory = desk.clear("page");
+        fs::create_dir(&directory).expect("it can be made");
+        let commands = binary().parent().expect("it is in a directory").to_owned();
+        let tools = Tools { commands: &commands, examples: &commands, environment: &desk.environment };
+        run_page(include_str!("../../docs/src/objects/writing.md"), &directory, tools)
+            .unwrap_or_else(|why| panic!("{why}"));
+        let tested = desk.run(&cargo(), "page/stock", "test");
+        assert!(!tested.stderr.contains("warning"), "a new crate compiles without a warning: {}", tested.stderr);
+        every_replica_runs_it(&desk, &directory.join("stock/stock.wasm").display().to_string());
+    });
 }
 
-#[test]
-fn a_new_object_is_tested_built_and_run_as_its_readme_says() {
-    let desk = Desk::new();
-    desk.clear("parking-lot");
-    let made = desk.concoord("", "object new parking-lot");
-    assert!(made.starts_with("parking-lot: ") && made.contains("README.md"), "{made}");
-
-    let tested = desk.run(&cargo(), "parking-lot", "test");
-    assert_eq!(tested.code, Some(0), "{}{}", tested.stdout, tested.stderr);
-    assert!(tested.stdout.contains("test result: ok. 3 passed; 0 failed"), "{}", tested.stdout);
-    assert!(!tested.stderr.contains("warning"), "a new crate compiles without a warning: {}", tested.stderr);
-
-    desk.concoord("parking-lot", "object build -o parking_lot.wasm");
-    let checked = desk.concoord("parking-lot", "object check parking_lot.wasm");
-    assert!(checked.starts_with("parking_lot.wasm: ParkingLot 0.1.0, 3 methods, "), "{checked}");
-    let shown: Value =
-        serde_json::from_str(&desk.concoord("parking-lot", "object show parking_lot.wasm --json")).expect("JSON");
+fn every_replica_runs_it(desk: &Desk, module: &str) {
+    let shown: Value = serde_json::from_str(&desk.concoord("", &format!("object show {module} --json"))).expect("JSON");
     let methods = shown["methods"].as_array().expect("methods").iter().map(|method| {
         assert!(method["doc"].as_str().is_some_and(|doc| !doc.is_empty()), "{method}");
         json!([method["name"], method["kind"], method["result"], method["error"]])
@@ -116,15 +100,12 @@ fn a_new_object_is_tested_built_and_run_as_its_readme_says() {
     ];
     assert_eq!(methods.collect::<Vec<_>>(), expected);
 
-    let module = desk.path.join("parking-lot/parking_lot.wasm").display().to_string();
     let mut cluster = Cluster::new("authors");
-    let first = cluster.start(&["-o", &module]);
-    call_each_method(&first.to_string());
+    let first = cluster.start(&["-o", module]);
     for _ in 1..3 {
         cluster.start(&["-b", &first.to_string()]);
     }
-    call_each_method(&cluster.addresses());
-    let put = concoord(&["call", "-c", &cluster.addresses(), "parking_lot.put", "plums", "7"]);
+    let put = concoord(&["call", "-c", &cluster.addresses(), "stock.put", "plums", "7"]);
     assert_eq!(put.stdout, "7\n", "{put:?}");
     for address in cluster.all() {
         wait_for("every replica to have run the last call", || {

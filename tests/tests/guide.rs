@@ -53,7 +53,7 @@ pages! {
 const NOT_RUN: [(&str, &str); 3] = [
     ("docs/src/how/testing.md", "it shows what long runs of the tests print, and these take hours"),
     ("docs/src/measurements/README.md", "it shows what was measured on one machine, and that takes hours"),
-    ("docs/src/objects/writing.md", "its object takes minutes to build: tests/tests/authors.rs does what it says"),
+    ("docs/src/objects/writing.md", "tests/tests/authors.rs runs it, where what was compiled stays"),
 ];
 
 fn write(directory: &Path, name: &str, bytes: &[u8]) {
@@ -99,7 +99,7 @@ fn runs(test: &str, page: &str, prepare: fn(&Path)) {
         fs::create_dir(&directory).expect("there is room");
         prepare(&directory);
         let commands = binary().parent().expect("it is in a directory").to_owned();
-        let tools = Tools { commands: &commands, examples: &commands.join("examples") };
+        let tools = Tools { commands: &commands, examples: &commands.join("examples"), environment: &[] };
         match run_page(&read(page), &directory, tools) {
             Ok(ran) => println!(
                 "{page}: {} commands printed what it says beside {} that ran on; {} blocks are run by other tests",

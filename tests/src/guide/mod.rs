@@ -64,6 +64,8 @@ pub struct Tools<'a> {
     pub commands: &'a Path,
     /// Where the programs are that `cargo run --example` runs.
     pub examples: &'a Path,
+    /// Variables for all of them.
+    pub environment: &'a [(String, String)],
 }
 
 /// What was run of a page.

@@ -12,7 +12,7 @@ fn run_in(scratch: &Scratch, page: &str) -> Result<Ran, String> {
     let directory = scratch.path().join("here");
     std::fs::create_dir(&directory).expect("there is room");
     let nowhere = PathBuf::from("/nonexistent");
-    run_page(page, &directory, Tools { commands: &nowhere, examples: &nowhere })
+    run_page(page, &directory, Tools { commands: &nowhere, examples: &nowhere, environment: &[] })
 }
 
 fn console(lines: &str) -> String {

@@ -17,8 +17,8 @@ use crate::cluster::Scratch;
 const WITHIN: &str = "CONCOORD_TEST_WITHIN";
 /// What the system's resolver reads, within.
 const RESOLVER_FILE: &str = "resolv.conf";
-/// How long a test within may take.
-const LIMIT: Duration = Duration::from_secs(240);
+/// How long a test within may take; one builds an object.
+const LIMIT: Duration = Duration::from_secs(600);
 /// Has a loopback interface and a resolver's file of its own, and becomes the test.
 const SETUP: &str = r#"ip link set lo up; mount --bind "$1/resolv.conf" /etc/resolv.conf; shift; exec "$@""#;
 
