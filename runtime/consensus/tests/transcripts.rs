@@ -21,6 +21,7 @@
 //! | `join 1 4`        | replica 4 asks replica 1 to join, and starts when it is welcome                  |
 //! | `stop 1`          | replica 1 is asked to stop                                                       |
 //! | `leave 1`         | replica 1 is asked to leave the view and stop                                    |
+//! | `full 1`          | the disk of replica 1 is full; `room 1`: it is not any more                      |
 //! | `quiet`           | from now on, heartbeats and their replies are not shown                          |
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -133,6 +134,8 @@ impl Script {
             "join" => self.join(node(1), node(2)),
             "stop" => self.step(node(1), Input::Stop { leave: false }),
             "leave" => self.step(node(1), Input::Stop { leave: true }),
+            "full" => self.step(node(1), Input::DiskFull(true)),
+            "room" => self.step(node(1), Input::DiskFull(false)),
             "quiet" => self.quiet = true,
             "loud" => self.quiet = false,
             "check" => {
@@ -293,8 +296,10 @@ impl Script {
             Effect::JoinReply { join, reply } => self.on_join_reply(id, join, reply),
             Effect::RosterChanged(roster) => {
                 let leader = roster.leader.map_or("nobody".to_owned(), |leader| format!("{leader:?}"));
-                let members: Vec<String> =
-                    roster.members.iter().map(|member| format!("{:?} {}", member.id, member.role)).collect();
+                let full = |full: bool| if full { ", full" } else { "" };
+                let members = roster.members.iter();
+                let members = members.map(|member| format!("{:?} {}{}", member.id, member.role, full(member.full)));
+                let members: Vec<String> = members.collect();
                 let shown = format!("sees view {}, {leader} leads: {}", roster.view, members.join(", "));
                 self.say(id, &shown);
             }

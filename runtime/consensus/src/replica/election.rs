@@ -54,8 +54,8 @@ struct Peer {
     /// What it would still know as decided after a restart.
     known: Slot,
     applied: Slot,
-    /// Whether it last said that its disk is full.
-    full: bool,
+    /// When it said that its disk is full, unless it said since that there is room.
+    full_us: Option<u64>,
     /// What it last said that it offers.
     offers: Option<Services>,
 }
@@ -102,9 +102,10 @@ impl Election {
         self.peers.entry(id).or_default().offers = Some(services);
     }
 
-    /// Whether `id` last said that its disk is full.
-    pub(super) fn is_full(&self, id: NodeId) -> bool {
-        self.peers.get(&id).is_some_and(|peer| peer.full)
+    /// Whether `id` said within this time that its disk is full.
+    fn said_full_within(&self, id: NodeId, within_us: u64, now_us: u64) -> bool {
+        let said_us = self.peers.get(&id).and_then(|peer| peer.full_us);
+        said_us.is_some_and(|said_us| now_us.saturating_sub(said_us) < within_us)
     }
 
     /// What `id` last said it knows as decided.
@@ -329,8 +330,10 @@ impl Replica {
         }
     }
 
+    /// Whoever does not vote, as far as it knows, has nothing to say but that its disk is full: then it may never know that it
+    /// votes by now.
     fn heartbeat_receivers(&self) -> Vec<NodeId> {
-        if !self.view.is_voter(self.node) {
+        if !self.view.is_voter(self.node) && !self.disk_full {
             return Vec::new();
         }
         self.view.members.keys().copied().filter(|member| *member != self.node).collect()
@@ -363,7 +366,7 @@ impl Replica {
         let now_us = self.now.monotonic_us;
         let peer = self.election.peers.entry(from).or_default();
         peer.hears = Some((now_us, hears));
-        peer.full = full;
+        peer.full_us = full.then_some(now_us);
         self.election.note_decided(from, decided);
         let mut confirms = None;
         match leading {
@@ -448,6 +451,11 @@ impl Replica {
     pub(super) fn has_round_trips(&self, peer: NodeId) -> bool {
         let replied_us = self.election.peers.get(&peer).and_then(|peer| peer.replied_us);
         replied_us.is_some_and(|at| self.now.monotonic_us.saturating_sub(at) < self.timing.election_max_us)
+    }
+
+    /// Whether `peer` accepts nothing, for lack of room on its disk.
+    pub(super) fn is_full(&self, peer: NodeId) -> bool {
+        self.election.said_full_within(peer, self.timing.silent_us, self.now.monotonic_us)
     }
 
     fn may_campaign(&self) -> bool {

@@ -372,7 +372,7 @@ impl Replica {
                 || self.election.heard_within(member.id, self.timing.silent_us, self.now.monotonic_us),
             silent: member.silent,
             volatile: member.volatile,
-            full: if member.id == self.node { self.disk_full } else { self.election.is_full(member.id) },
+            full: if member.id == self.node { self.disk_full } else { self.is_full(member.id) },
             differs: if member.id == self.node { self.differs() } else { self.checks.differs(member.id) },
             supports: self.supported(member.id),
         }

@@ -141,14 +141,15 @@ impl Replica {
         let near = applied.0.saturating_add(PROMOTION_LAG_SLOTS_MAX) >= self.log.decided().0;
         let caught_up = applied >= self.view_slot && near;
         let next = changed(&self.view, &ViewChange::Promote(id));
-        if caught_up && self.would_live(&next) && self.minorities_hold(&next) {
+        if caught_up && !self.is_full(id) && self.would_live(&next) && self.minorities_hold(&next) {
             self.propose_view_change(ViewChange::Promote(id));
         }
     }
 
-    /// Whether a majority of `view` has round trips with this replica.
+    /// Whether a majority of `view` has round trips with this replica, and room on its disks.
     pub(super) fn would_live(&self, view: &View) -> bool {
-        let live = view.voters().filter(|voter| *voter == self.node || self.has_round_trips(*voter)).count();
+        let is_live = |voter| voter == self.node || self.has_round_trips(voter) && !self.is_full(voter);
+        let live = view.voters().filter(|voter| is_live(*voter)).count();
         live >= majority(view.voters().count())
     }
 
