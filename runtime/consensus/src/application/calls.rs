@@ -255,21 +255,15 @@ impl<O: Objects> Application<O> {
         secret: u128,
         nonce: u128,
         said: &mut Said,
-    ) -> Result<Result<u64, CallError>, HostFault> {
-        match self.sessions.find_resumed(session, secret, nonce) {
-            Err(error) => return Ok(Err(error)),
-            Ok(Some(first)) => {
-                self.sessions.keep_alive(session, self.now);
-                return Ok(Ok(first));
-            }
-            Ok(None) => {}
+    ) -> Result<u64, CallError> {
+        if let Some(first) = self.sessions.find_resumed(session, secret, nonce)? {
+            self.sessions.keep_alive(session, self.now);
+            return Ok(first);
         }
-        // Nobody is left to take their answers.
-        let parked = if mutated!(ResumeLeavesParked) { Vec::new() } else { self.parked.of_session(session) };
-        for call in parked {
-            self.at_a_position(|this| this.end_wait(call, said, |object, _| CallError::Cancelled { object }))?;
+        if !mutated!(ResumeLeavesParked) {
+            self.leave(session, said);
         }
-        Ok(Ok(self.sessions.resume(session, nonce, self.now)))
+        Ok(self.sessions.resume(session, nonce, self.now))
     }
 
     /// A call is executed: its session keeps what it came to. `ran` are the objects that it ran on.

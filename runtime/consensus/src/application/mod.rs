@@ -48,7 +48,7 @@ mod timers;
 mod version;
 mod waiting;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use concoord_wire::abi::{Invocation, Outcome, Reply, Trigger};
 use concoord_wire::client::{CallError, Events as Told, PartRef, Response, SessionList};
@@ -63,7 +63,7 @@ use self::digest::{Digest, mix};
 use self::events::{Events, Watch, Watchers};
 use self::operations::Operations;
 use self::parked::Parked;
-use self::registry::Registry;
+use self::registry::{Registry, Untold};
 use self::sessions::{CallResult, Sessions};
 use self::timers::Timers;
 use crate::io::{Applied, Ask, ClientToken, Completed, Notice, Query, Question};
@@ -117,7 +117,7 @@ struct Begun {
 }
 
 /// What is to be told of a batch.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Said {
     /// Whether anybody waits for what commands come to.
     replies: bool,
@@ -125,6 +125,8 @@ struct Said {
     notices: Vec<Notice>,
     /// Objects that emitted, or are gone.
     emitted: BTreeSet<ObjectId>,
+    /// Who waits no more, and is to be told of to the object before anything else is done.
+    left: VecDeque<(ObjectId, Untold)>,
 }
 
 impl Said {
@@ -244,7 +246,7 @@ impl<O: Objects> Application<O> {
         self.admit_version(slot, batch.commands.first())?;
         let room = if replies { batch.commands.len() } else { 0 };
         let completed = Vec::with_capacity(room);
-        let mut said = Said { replies, completed, notices: Vec::new(), emitted: BTreeSet::new() };
+        let mut said = Said { replies, completed, ..Said::default() };
         self.advance_time(batch.stamp, &mut said);
         Ok(Begun { slot, due: 0, next: 0, told: 0, said })
     }
@@ -252,6 +254,7 @@ impl<O: Objects> Application<O> {
     /// Executes what is not executed of a batch.
     fn go_on(&mut self, begun: &mut Begun, batch: &BatchRef<'_>) -> Result<(), HostFault> {
         let Begun { slot, due, next, told, said } = begun;
+        self.tell_left(said)?;
         while *due < DUE_PER_SLOT_MAX && self.at_a_position(|this| this.do_due(said))? {
             *due += 1;
         }
@@ -260,6 +263,7 @@ impl<O: Objects> Application<O> {
             let at = SessionId { slot: *slot, index: *next };
             self.at_a_position(|this| this.execute(at, command, said))?;
             *next += 1;
+            self.tell_left(said)?;
         }
         self.tell_ended(batch.commands.len(), told, said)
     }
@@ -427,7 +431,7 @@ impl<O: Objects> Application<O> {
                 said.say(|| if alive { Completed::Kept { session } } else { Completed::Gone { session } });
             }
             CommandRef::ResumeSession { session, secret, nonce } => {
-                let result = self.resume_session(session, secret, nonce, said)?;
+                let result = self.resume_session(session, secret, nonce, said);
                 checks::note(&mut self.replies, &result);
                 said.say(|| Completed::Resumed { nonce, result });
             }

@@ -133,7 +133,7 @@ impl<O: Objects> Application<O> {
             }
             ObjectActionRef::Resume { object } => {
                 let generation = self.registry.object(object)?.history.generation;
-                self.resume(object, said)?;
+                self.resume(object, said);
                 Ok(operated(object, generation, Breaks::default()))
             }
         }
@@ -201,7 +201,7 @@ impl<O: Objects> Application<O> {
             let Breaks { changes, more } = breaks;
             return Err(ObjectError::Breaking { changes, more }.into());
         }
-        self.resume(id, said)?;
+        self.resume(id, said);
         let object = self.registry.object_mut(id).expect("it was tried");
         object.go_on(slot, version, described);
         Ok(operated(id, object.history.generation, breaks))
@@ -257,19 +257,18 @@ impl<O: Objects> Application<O> {
 
     /// Lets a suspended object go on. It is told at once which calls ended, since it must answer nobody who is gone; where that
     /// fails it is suspended again.
-    fn resume(&mut self, id: ObjectId, said: &mut Said) -> Result<(), HostFault> {
-        let Some(object) = self.registry.object_mut(id) else { return Ok(()) };
+    fn resume(&mut self, id: ObjectId, said: &mut Said) {
+        let Some(object) = self.registry.object_mut(id) else { return };
         let untold = object.history.resume();
         let mut sessions = Vec::new();
         for untold in untold {
             match untold {
                 Untold::Session(session) => sessions.push(session),
-                Untold::Call(call) => self.tell(id, Some(call.session), Trigger::Cancelled { call }, said)?,
+                Untold::Call(_) => said.left.push_back((id, untold)),
                 Untold::Timer(token) => self.timers.set(id, Timer { token, due: self.now }),
             }
         }
         self.sessions.tell_again(id, sessions);
-        Ok(())
     }
 
     /// Tells objects of sessions that ended: one for each of the slot's `commands`, and [`SESSION_ENDS_TOLD_MAX`]. `told`

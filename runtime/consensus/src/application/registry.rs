@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use concoord_wire::abi::ObjectLimits;
+use concoord_wire::abi::{ObjectLimits, Trigger};
 use concoord_wire::client::{CallError, Description};
 use concoord_wire::interface::{Interface, InterfaceError, MethodKind};
 use concoord_wire::limits::{MODULE_BYTES_MAX, NAME_BYTES_MAX};
@@ -65,6 +65,17 @@ pub(super) enum Untold {
     Call(CallId),
     /// A timer that was due.
     Timer(u64),
+}
+
+impl Untold {
+    /// The input by which it is told, and by whose doing.
+    pub(super) fn input(self) -> (Option<SessionId>, Trigger<'static>) {
+        match self {
+            Untold::Session(session) => (Some(session), Trigger::SessionClosed { session }),
+            Untold::Call(call) => (Some(call.session), Trigger::Cancelled { call }),
+            Untold::Timer(token) => (None, Trigger::Timer { token }),
+        }
+    }
 }
 
 /// What an object runs, and within which limits.

@@ -160,12 +160,13 @@ impl Sessions {
     }
 
     /// Forgets a session and all that it was replied, if it is open.
-    pub(super) fn close(&mut self, id: SessionId) {
+    pub(super) fn close(&mut self, id: SessionId, told: &BTreeSet<ObjectId>) {
         if let Some(session) = self.open.remove(&id) {
             self.by_nonce.remove(&session.nonce);
             self.by_due.remove(&(session.due, id));
             self.reply_bytes -= session.reply_bytes;
-            self.ended.extend(session.called.into_iter().map(|object| (object, id)));
+            let called = session.called.into_iter().filter(|object| !told.contains(object));
+            self.ended.extend(called.map(|object| (object, id)));
         }
     }
 
@@ -435,7 +436,7 @@ mod tests {
     fn sweep(sessions: &mut Sessions, now: Timestamp) {
         let mut looked_at = 0;
         while let Some(silent) = sessions.find_silent(now, &mut looked_at) {
-            sessions.close(silent);
+            sessions.close(silent, &BTreeSet::new());
         }
     }
 
@@ -534,7 +535,7 @@ mod tests {
             sessions.admit(call(late, 1), 0, None, Timestamp(0)),
             Admission::Refused(CallError::Busy { .. })
         ));
-        sessions.close(id(1));
+        sessions.close(id(1), &BTreeSet::new());
         assert_eq!(sessions.admit(call(late, 1), 0, None, Timestamp(0)), Admission::Execute);
     }
 
@@ -550,7 +551,7 @@ mod tests {
             Err(CallError::Busy { what: "the table of open sessions".into(), limit: SESSIONS_MAX as u64 })
         );
         assert_eq!(sessions.open(id(u64::MAX), 5, SESSION_TTL_MS, Timestamp(0)), Ok(id(5)));
-        sessions.close(id(5));
+        sessions.close(id(5), &BTreeSet::new());
         assert_eq!(sessions.open(id(u64::MAX), u128::MAX, SESSION_TTL_MS, Timestamp(0)), Ok(id(u64::MAX)));
     }
 

@@ -1,9 +1,13 @@
 //! How waits end, and what time brings about.
 
+use std::collections::BTreeSet;
+
 use concoord_wire::abi::{Outcome, Timer, Trigger};
 use concoord_wire::client::CallError;
 use concoord_wire::{CallId, ObjectId, SessionId, Timestamp};
 
+use super::parked::Wait;
+use super::registry::Untold;
 use super::{Application, HostFault, SECOND_US, Said};
 use crate::limits::TIMER_AFTER_US_MIN;
 use crate::mutated;
@@ -54,14 +58,37 @@ impl<O: Objects> Application<O> {
         Ok(())
     }
 
-    /// Ends a session, and what it waits for. The objects that it called are told later.
+    /// Ends a session, and what it waits for. The objects that it waits for are told before they are given anything else, so that
+    /// they answer nobody who is gone; the others that it called are told later.
     pub(super) fn close(&mut self, session: SessionId, said: &mut Said) {
         let parked = if mutated!(ClosedSessionWaits) { Vec::new() } else { self.parked.of_session(session) };
+        let mut waits_for = BTreeSet::new();
         for call in parked {
-            self.parked.remove(call);
+            waits_for.extend(self.parked.remove(call).map(|wait| wait.object));
             self.answer_unrecorded(call, CallError::SessionGone { session }, said);
         }
-        self.sessions.close(session);
+        self.sessions.close(session, &waits_for);
+        said.left.extend(waits_for.into_iter().map(|object| (object, Untold::Session(session))));
+    }
+
+    /// Ends what a session waits for, since nobody is left to take the answers. The objects are told as by [`Application::close`].
+    pub(super) fn leave(&mut self, session: SessionId, said: &mut Said) {
+        for call in self.parked.of_session(session) {
+            let Some(Wait { object, .. }) = self.parked.remove(call) else { continue };
+            let name = self.registry.name(object).into();
+            self.answer(call, Some(object), Err(CallError::Cancelled { object: name }), said);
+            said.left.push_back((object, Untold::Call(call)));
+        }
+    }
+
+    /// Tells objects who waits for them no more.
+    pub(super) fn tell_left(&mut self, said: &mut Said) -> Result<(), HostFault> {
+        while let Some((object, untold)) = said.left.front().copied() {
+            let (caller, trigger) = untold.input();
+            self.at_a_position(|this| this.tell(object, caller, trigger, said))?;
+            said.left.pop_front();
+        }
+        Ok(())
     }
 
     /// An object is gone: nobody waits for it any more.

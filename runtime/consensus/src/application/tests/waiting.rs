@@ -137,6 +137,60 @@ fn the_end_of_a_session_or_of_the_object_ends_its_waits() {
 }
 
 #[test]
+fn an_object_is_told_who_is_gone_before_it_is_given_what_might_answer_them() {
+    let mut cluster = Cluster::new();
+    let gone = cluster.session;
+    cluster.wait(1, 0);
+    cluster.session = cluster.open(2);
+    let wake = call(cluster.id(1), 0, COUNTER, "wake");
+    cluster.apply(vec![Command::CloseSession { session: gone }, wake.clone()]);
+    let callers = |cluster: &Cluster| -> Vec<_> {
+        cluster.counter().inputs.iter().rev().map(|input| (input.3, input.4)).take(2).collect()
+    };
+    let (first, session) = (cluster.id(1), cluster.session);
+    assert_eq!(callers(&cluster), [(Some(first), Some(session)), (None, Some(gone))]);
+    let inputs = cluster.counter().inputs.len();
+    cluster.later(0);
+    assert_eq!(cluster.counter().inputs.len(), inputs, "it is told once");
+
+    // So it is with one that fell silent, in the batch that finds it out.
+    let silent = cluster.open(3);
+    let waits = call(CallId { session: silent, sequence: 1 }, 0, COUNTER, "wait");
+    cluster.apply(vec![waits]);
+    cluster.stamp = Timestamp(cluster.stamp.0 + TTL_US - SECOND_US);
+    cluster.apply(vec![Command::KeepAlive { session }]);
+    cluster.stamp = Timestamp(cluster.stamp.0 + 2 * SECOND_US);
+    let wake = call(cluster.id(2), 1, COUNTER, "wake");
+    cluster.apply(vec![wake]);
+    assert_eq!(callers(&cluster), [(Some(cluster.id(2)), Some(session)), (None, Some(silent))]);
+}
+
+#[test]
+fn what_is_told_of_a_session_that_is_gone_on_with_is_the_same_however_often_it_is_put_off() {
+    let resumed = |hurries: bool| {
+        let mut cluster = Cluster::new();
+        (1..=30).for_each(|sequence| drop(cluster.wait(sequence, 0)));
+        let resume = Command::ResumeSession { session: cluster.session, secret: 1, nonce: 9 };
+        let batch = codec::to_bytes(&Batch { stamp: cluster.stamp, commands: vec![resume] });
+        let (slot, mut put_off) = (cluster.slot(), 0);
+        // What takes long is put off, and done in full when it is its turn again.
+        loop {
+            cluster.application.hurry(hurries.then_some(GAS_MAX / 2).filter(|_| put_off % 2 == 0));
+            match cluster.application.apply(slot, &batch, true) {
+                Err(HostFault::Later) => put_off += 1,
+                applied => break drop(applied.unwrap()),
+            }
+        }
+        let inputs = cluster.counter().inputs.clone();
+        (put_off, cluster.application.state_hash(), inputs)
+    };
+    let ((_, state, inputs), (put_off, state_again, inputs_again)) = (resumed(false), resumed(true));
+    assert!(put_off > 0, "something took long");
+    assert_eq!(inputs.iter().rev().take_while(|input| input.3.is_none()).count(), 30, "told of each");
+    assert_eq!((state, inputs), (state_again, inputs_again));
+}
+
+#[test]
 fn what_ends_while_the_object_is_suspended_is_told_before_anything_else() {
     let mut cluster = Cluster::empty();
     cluster.apply(vec![load("deaf", b"deaf")]);
@@ -200,7 +254,7 @@ fn what_is_not_a_state_of_waits_is_refused() {
     cluster.wait(1, 50);
     let bytes = cluster.application.snapshot().unwrap();
     assert!(Application::restore(ClusterId(7), Native::default(), &bytes).is_ok());
-    cluster.application.sessions.close(cluster.session);
+    cluster.application.sessions.close(cluster.session, &BTreeSet::new());
     let bytes = cluster.application.snapshot().unwrap();
     let refused = Application::restore(ClusterId(7), Native::default(), &bytes);
     assert!(matches!(refused, Err(RestoreError::Damaged { what: "a parked call of no session or for no object", .. })));
