@@ -50,9 +50,9 @@ impl Condition {
         self.lock.holders()
     }
 
-    /// The sessions that wait to be notified, in order.
+    /// The sessions that wait for the lock, in order, and behind them those that wait to be notified.
     pub fn waiters(&self) -> Vec<String> {
-        self.waiting.sessions()
+        [self.lock.waiters(), self.waiting.sessions()].concat()
     }
 
     /// Takes the lock from whoever holds it by this token.
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(table.call(4, "acquire", &()).returned::<u64>(), 7);
         assert!(table.call(5, "acquire", &()).waits());
         assert!(table.call(4, "notify", &Some(2_u32)).answered.is_empty(), "the lock is held");
-        assert_eq!(table.object.waiters(), ["3-0"]);
+        assert_eq!(table.object.waiters(), ["5-0", "1-0", "2-0", "3-0"]);
         assert_eq!(table.call(4, "release", &Some(7_u64)).woken::<u64>(), [(5, 10)], "it came before");
         assert_eq!(table.call(5, "wait", &()).woken::<u64>(), [(1, 12)]);
         assert_eq!(table.object.holders(), [Held { token: 12, session: "1-0".into() }]);
@@ -116,7 +116,7 @@ mod tests {
         not_held(&table.call(1, "release", &None::<u64>));
         table.call(2, "notify", &None::<u32>).returned::<()>();
         table.call(2, "notify", &None::<u32>).returned::<()>();
-        assert!(table.object.waiters().is_empty(), "a notification of nobody is none of the next");
+        assert!(table.object.waiting.is_empty(), "a notification of nobody is none of the next");
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
                 }
                 assert!(holder.is_some() || queue.is_empty(), "seed {seed}: free while somebody waits for it");
                 assert_eq!(table.object.holders().len(), usize::from(holder.is_some()), "seed {seed}");
-                let waiters: Vec<_> = waiting.iter().map(|call| call.session.to_string()).collect();
+                let waiters: Vec<_> = queue.iter().chain(&waiting).map(|call| call.session.to_string()).collect();
                 assert_eq!(table.object.waiters(), waiters, "seed {seed}");
             }
         }

@@ -10,8 +10,9 @@ const RANGE_BYTES_MAX: usize = 1 << 20;
 /// Bytes that an entry counts for beside key and value.
 const ENTRY_BYTES: usize = 32;
 
-/// Entries that one input lets expire: the next comes at once.
+/// Entries that one input lets expire, and about the bytes of their keys: the next comes at once.
 const EXPIRED_AT_ONCE_MAX: usize = 512;
+const EXPIRED_BYTES_MAX: usize = 1 << 20;
 
 /// A key-value store that starts empty.
 ///
@@ -26,6 +27,8 @@ pub struct Kv {
     expiring: BTreeSet<(Timestamp, String)>,
     /// The keys that go with a session.
     ephemeral: BTreeMap<String, BTreeSet<String>>,
+    /// Of these, the sessions that have ended.
+    ended: BTreeSet<String>,
 }
 
 /// What a key has.
@@ -162,24 +165,30 @@ impl Kv {
     }
 
     fn session_closed(&mut self, cx: &mut Context, session: SessionId) {
-        let now = cx.now();
-        for key in self.ephemeral.remove(&session.to_string()).unwrap_or_default() {
-            let Some(entry) = self.entries.get_mut(&key) else { continue };
-            if let Some(at) = entry.expires.replace(now.0) {
-                self.expiring.remove(&(Timestamp(at), key.clone()));
-            }
-            self.expiring.insert((now, key));
-        }
+        self.ended.insert(session.to_string());
         self.timer(cx, 0);
     }
 
     fn timer(&mut self, cx: &mut Context, _: u64) {
+        let mut bytes = 0;
         for _ in 0..EXPIRED_AT_ONCE_MAX {
-            let Some((_, key)) = self.expiring.first().filter(|(at, _)| *at <= cx.now()).cloned() else { break };
+            let Some(key) = self.next_expired(cx.now()).filter(|_| bytes < EXPIRED_BYTES_MAX) else { break };
+            bytes += key.len();
             self.take(&key);
             tell(cx, Change::Expired { key });
         }
         self.wake(cx);
+    }
+
+    /// What goes next, of a session that has ended or because its time is over.
+    fn next_expired(&mut self, now: Timestamp) -> Option<String> {
+        while let Some(session) = self.ended.first() {
+            if let Some(key) = self.ephemeral.get(session).and_then(BTreeSet::first) {
+                return Some(key.clone());
+            }
+            self.ended.pop_first();
+        }
+        self.expiring.first().filter(|(at, _)| *at <= now).map(|(_, key)| key.clone())
     }
 
     fn take(&mut self, key: &String) -> Option<Entry> {
@@ -200,8 +209,9 @@ impl Kv {
 
     /// Has `timer` run when the first entry expires.
     fn wake(&self, cx: &mut Context) {
-        if let Some((at, _)) = self.expiring.first() {
-            cx.set_timer(0, *at);
+        let now = (!self.ended.is_empty()).then(|| cx.now());
+        if let Some(at) = now.or(self.expiring.first().map(|(at, _)| *at)) {
+            cx.set_timer(0, at);
         }
     }
 }
@@ -345,6 +355,21 @@ mod tests {
         assert_eq!(kv.close(1).events.len(), EXPIRED_AT_ONCE_MAX);
         assert_eq!(kv.advance(10_000).events.len(), EXPIRED_AT_ONCE_MAX + 1);
         assert_eq!(keys(&mut kv, "", None, 9), (vec![], false));
+    }
+
+    #[test]
+    fn keys_that_go_at_once_fit_into_an_outcome() {
+        let mut kv = table();
+        let key = |index: usize| format!("{index:03}{}", "k".repeat(EXPIRED_BYTES_MAX / 2));
+        for index in 0..5 {
+            kv.call(1, "put", &(key(index), "v", None::<u64>, Some(true))).returned::<u64>();
+            kv.call(2, "put", &(key(10 + index), "v", Some(1_u64), None::<bool>)).returned::<u64>();
+        }
+        assert_eq!(kv.close(1).events.len(), 2);
+        // A timer is due a little later at the earliest, and those whose time is over are behind.
+        let left: Vec<usize> = (0..9).map(|_| kv.advance(1_000).events.len()).collect();
+        assert_eq!((left.iter().sum::<usize>(), left.iter().max()), (8, Some(&2)), "{left:?}");
+        assert_eq!((kv.object.ephemeral.len(), kv.object.ended.len(), kv.object.expiring.len()), (0, 0, 0));
     }
 
     #[test]
