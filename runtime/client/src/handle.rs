@@ -314,8 +314,8 @@ impl Client {
         self.end(true).await;
     }
 
-    /// Ends the connection, for all clones, and leaves the session open: until its time to live is over another client may go
-    /// on with it by its token, see [`Options::session`]. Else as [`Client::close`].
+    /// Ends the connection, for all clones, and what waits, and leaves the session open: until its time to live is over another
+    /// client may go on with it by its token, see [`Options::session`]. Else as [`Client::close`].
     pub async fn detach(&self) {
         self.end(false).await;
     }

@@ -146,6 +146,14 @@ impl Outstanding {
         self.asks.take_dropped()
     }
 
+    /// What is still to be said when the client leaves: its session ends, or else what waits by it.
+    pub(crate) fn farewell(&self, closes_session: bool) -> Vec<Request> {
+        match self.session() {
+            Some(session) if closes_session => vec![Request::CloseSession { session }],
+            _ => self.updates.waiting().into_iter().map(|call| Request::Cancel { call }).collect(),
+        }
+    }
+
     /// Asks the connected replica who leads, unless it is asked already.
     pub(crate) fn poll(&mut self) {
         if !self.asks.polls() {

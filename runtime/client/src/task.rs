@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use concoord_transport::{DialError, Endpoint, ReceiveError, SendError};
-use concoord_wire::client::{Request, Response};
+use concoord_wire::client::Response;
 use concoord_wire::hello::{Hello, PROTOCOL_MAX, PROTOCOL_MIN, Refusal};
 use concoord_wire::member::Roster;
 use concoord_wire::{CallId, ClusterId};
@@ -150,9 +150,9 @@ impl Task {
     /// Says goodbye, and fails whoever still waits.
     async fn leave(mut self) {
         if let Some(link) = self.link.take() {
-            if let Some(session) = self.outstanding.session().filter(|_| self.closes_session) {
-                // A session that is not closed ends by its time to live.
-                let _ = link.outbox.push(&Request::CloseSession { session });
+            for request in self.outstanding.farewell(self.closes_session) {
+                // What is not said ends with the session, which ends by its time to live.
+                let _ = link.outbox.push(&request);
             }
             link.outbox.finish(CLOSE_TIMEOUT).await;
         }

@@ -478,6 +478,13 @@ impl Updates {
         }
     }
 
+    /// The calls that wait in the cluster, or may: nobody is left to take their answers.
+    pub(crate) fn waiting(&self) -> Vec<CallId> {
+        let all = self.parked.iter().chain(&self.calls);
+        let waiting = all.filter(|(_, update)| matches!(update.kind, Kind::Waiting(_)) && update.attempts > 0);
+        waiting.map(|(call, _)| *call).collect()
+    }
+
     fn remove(&mut self, call: CallId) -> Option<Update> {
         self.calls.remove(&call).or_else(|| self.parked.remove(&call))
     }

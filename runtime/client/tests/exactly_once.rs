@@ -280,3 +280,22 @@ async fn an_answer_is_the_objects_own() {
     assert_eq!(error.to_string(), "no object 'konter'; this cluster has counter");
     assert_eq!(client.describe(Some("counter")).await.unwrap().name, "counter");
 }
+
+#[tokio::test]
+async fn who_leaves_the_session_open_ends_what_waits_by_it() {
+    let cluster = Cluster::default();
+    let client = connect(cluster.scripted(on_calls(|_, call| Some(vec![Act::Reply(Response::Parked { call })])))).await;
+    let mut waits = std::pin::pin!(client.call_waiting(None, "acquire", Vec::new()));
+    let parked = tokio::time::timeout(Duration::from_millis(300), waits.as_mut()).await;
+    assert!(parked.is_err(), "it waits");
+    client.detach().await;
+    assert_eq!(waits.await, Err(ClientError::Closed));
+    let seen = cluster.lock().seen.iter().map(|(_, request)| request.clone()).collect::<Vec<_>>();
+    let call = seen.iter().find_map(|request| match request {
+        Request::Call { call, .. } => Some(*call),
+        _ => None,
+    });
+    let ends = |request: &Request| matches!(request, Request::Cancel { call: of } if Some(*of) == call);
+    assert_eq!(seen.iter().filter(|request| ends(request)).count(), 1, "{seen:?}");
+    assert!(!seen.iter().any(|request| matches!(request, Request::CloseSession { .. })), "{seen:?}");
+}

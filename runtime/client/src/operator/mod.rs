@@ -230,7 +230,8 @@ impl Asking {
         self.book.learn(address);
         self.book.note(address, said);
         self.leader = leader.filter(|leader| *leader != address);
-        if Instant::now() + OPERATOR_RETRY_PAUSE >= self.deadline {
+        // Another try with no time left would only hide what came of this one.
+        if Instant::now() + 2 * OPERATOR_RETRY_PAUSE >= self.deadline {
             return Err(OperatorError::NoAnswer { after: self.timeout, tried: self.book.tried() });
         }
         sleep(OPERATOR_RETRY_PAUSE).await;
