@@ -1,21 +1,23 @@
 //! `concoord lock`: a command that runs while a lock is held.
 
+use std::io::{ErrorKind, IsTerminal as _};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ExitCode, ExitStatus};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use concoord_client::{Client, Options};
 use concoord_wire::abi::Answer;
 use concoord_wire::client::Consistency;
 use concoord_wire::codec;
 use concoord_wire::interface::{Interface, MethodKind, Type};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use crate::connect::{self, Connect};
 use crate::session::ttl;
-use crate::{duration, print};
+use crate::{duration, parent_death, print};
 
 /// How often a running command is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -26,9 +28,12 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// Waits until the lock is free, takes it, runs the command, and gives the lock back. The command has the fencing token as
 /// CONCOORD_TOKEN, for whoever guards what the lock is for. When the lock is lost, because the cluster was not reached for as
-/// long as --ttl, the command gets SIGTERM, and SIGKILL after --grace: before anybody else can have the lock.
+/// long as --ttl, the command gets SIGTERM, and SIGKILL after --grace: before anybody else can have the lock. So does all that it
+/// started, unless its input is a terminal: then only the command itself. When this command gets SIGTERM, SIGHUP, SIGQUIT or SIGINT,
+/// the other one gets it too, and the lock is held until that has ended; on SIGKILL it is killed.
 ///
-/// The exit code is the command's (128 + N where signal N ended it), or 1 where there was no lock, or it was lost.
+/// The exit code is the command's (128 + N where signal N ended it), 127 where there is no such command, 126 where it can't be run,
+/// or 1 where there was no lock, or it was lost.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -79,9 +84,15 @@ async fn lock(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Ended::Itself(status) => Ok(exit_code(status)),
         Ended::Lost => {
             let name = &arguments.object;
-            bail!("{name} is lost: the cluster was not reached for too long; the command was stopped")
+            bail!(
+                "{name} is lost: the cluster was not reached for too long, or has ended the session; the command was stopped"
+            )
         }
         Ended::Interrupted => bail!("interrupted"),
+        Ended::NotBegun(error) => {
+            print::error(&anyhow!("can't run {}: {error}", arguments.command[0]));
+            Ok(ExitCode::from(if error.kind() == ErrorKind::NotFound { 127 } else { 126 }))
+        }
     }
 }
 
@@ -104,7 +115,7 @@ async fn hold(arguments: &Arguments, client: &Client) -> anyhow::Result<Ended> {
         Answer::Rejected(why) => bail!("{name}.acquire did not run: {why}"),
     };
     let ended = run_command(arguments, lost, signals, token).await;
-    if let Ok(Ended::Itself(_)) = ended {
+    if let Ok(Ended::Itself(_) | Ended::NotBegun(_)) = ended {
         // A lock that was revoked meanwhile is not ours any more.
         let release = client.with_timeout(RELEASE_TIMEOUT);
         let _ = release.call(Some(name), "release", codec::to_bytes(&Some(token))).await;
@@ -137,24 +148,83 @@ enum Ended {
     Lost,
     /// It was not begun.
     Interrupted,
+    /// It can't be.
+    NotBegun(std::io::Error),
 }
 
 /// What asks this command to stop.
 struct Signals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
+    hang_up: unix::Signal,
+    quit: unix::Signal,
 }
 
 impl Signals {
     fn listen() -> std::io::Result<Signals> {
-        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+            quit: signal(SignalKind::quit())?,
+        })
     }
 
     async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.terminate.recv() => Signal::TERM,
             _ = self.interrupt.recv() => Signal::INT,
+            _ = self.hang_up.recv() => Signal::HUP,
+            _ = self.quit.recv() => Signal::QUIT,
         }
+    }
+}
+
+/// The command that runs.
+struct Running {
+    child: Child,
+    /// Whether it leads a group of processes, with all that it starts. At a terminal it does not: only the group in front may read
+    /// there, and gets what is typed to interrupt it.
+    leads: bool,
+}
+
+impl Running {
+    fn start(command: &[String], token: u64) -> std::io::Result<Running> {
+        let [program, rest @ ..] = command else { return Err(ErrorKind::InvalidInput.into()) };
+        let leads = !std::io::stdin().is_terminal();
+        let mut command = std::process::Command::new(program);
+        command.args(rest).env("CONCOORD_TOKEN", token.to_string());
+        if leads {
+            command.process_group(0);
+        }
+        let child = parent_death::spawn_bound_to_this(&mut command)?;
+        Ok(Running { child, leads })
+    }
+
+    fn has_ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        self.child.try_wait().context("can't wait for the command")
+    }
+
+    /// It was not waited for yet, so its id is still its own.
+    fn send(&self, signal: Signal) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // One that has ended needs none.
+            let _ = if self.leads { kill_process_group(pid, signal) } else { kill_process(pid, signal) };
+        }
+    }
+
+    async fn stop(&mut self, grace: Duration) -> anyhow::Result<()> {
+        let until = Instant::now() + grace;
+        self.send(Signal::TERM);
+        while self.has_ended()?.is_none() && Instant::now() < until {
+            sleep(LOOK_EVERY).await;
+        }
+        // What it started may still be there, also where it has ended itself.
+        if self.leads || self.has_ended()?.is_none() {
+            self.send(Signal::KILL);
+        }
+        self.child.wait().context("can't wait for the command")?;
+        Ok(())
     }
 }
 
@@ -164,46 +234,26 @@ async fn run_command(
     mut signals: Signals,
     token: u64,
 ) -> anyhow::Result<Ended> {
-    let [program, rest @ ..] = &arguments.command[..] else { bail!("no command") };
     tokio::pin!(lost);
-    let mut command = std::process::Command::new(program);
-    let mut child = command.args(rest).env("CONCOORD_TOKEN", token.to_string()).spawn();
-    let child = child.as_mut().map_err(|error| anyhow::anyhow!("can't run {program}: {error}"))?;
+    let mut running = match Running::start(&arguments.command, token) {
+        Ok(running) => running,
+        Err(error) => return Ok(Ended::NotBegun(error)),
+    };
     loop {
-        if let Some(status) = child.try_wait().context("can't wait for the command")? {
+        if let Some(status) = running.has_ended()? {
             return Ok(Ended::Itself(status));
         }
         tokio::select! {
             () = &mut lost => {
-                stop(child, arguments.grace).await?;
+                running.stop(arguments.grace).await?;
                 return Ok(Ended::Lost);
             }
-            // At a terminal, the command has got an interrupt by itself.
-            signal = signals.next() => if signal == Signal::TERM { send(child, signal) },
+            // At a terminal, the command has got what is typed there by itself.
+            signal = signals.next() => if running.leads || !matches!(signal, Signal::INT | Signal::QUIT) {
+                running.send(signal);
+            },
             () = sleep(LOOK_EVERY) => {}
         }
-    }
-}
-
-async fn stop(child: &mut Child, grace: Duration) -> anyhow::Result<()> {
-    let until = Instant::now() + grace;
-    send(child, Signal::TERM);
-    while child.try_wait().context("can't wait for the command")?.is_none() {
-        if Instant::now() >= until {
-            child.kill().context("can't end the command")?;
-            child.wait().context("can't wait for the command")?;
-            break;
-        }
-        sleep(LOOK_EVERY).await;
-    }
-    Ok(())
-}
-
-/// The child was not waited for yet, so its id is still its own.
-fn send(child: &Child, signal: Signal) {
-    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        // One that has ended needs none.
-        let _ = kill_process(pid, signal);
     }
 }
 

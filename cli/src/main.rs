@@ -22,6 +22,7 @@ mod logger;
 mod logging;
 mod members;
 mod object;
+mod parent_death;
 mod print;
 mod replica;
 mod restore;

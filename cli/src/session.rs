@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use concoord_client::{Client, SessionToken};
 use concoord_wire::limits::{SESSION_TTL_MS_MAX, SESSION_TTL_MS_MIN};
 
@@ -62,10 +62,17 @@ impl Session {
     pub(crate) async fn save(&self, client: &Client) -> anyhow::Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
         let token = client.session().await?;
-        if self.token()? != Some(token) {
-            write(file, &format!("{token}\n")).with_context(|| format!("can't write {}", file.display()))?;
+        if self.token()? == Some(token) {
+            return Ok(());
         }
-        Ok(())
+        match write(file, &format!("{token}\n")) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                // Nobody can go on with this one.
+                client.close().await;
+                bail!("another command has just begun a session in {}: try again", file.display())
+            }
+            written => written.with_context(|| format!("can't write {}", file.display())),
+        }
     }
 
     /// What to do about a session that is gone.
@@ -75,8 +82,14 @@ impl Session {
     }
 }
 
+/// Whoever finds the file finds all of it, and whoever comes second does not write over it.
 fn write(file: &Path, text: &str) -> std::io::Result<()> {
-    let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-    open.write_all(text.as_bytes())?;
-    open.sync_all()
+    let mut part = file.as_os_str().to_owned();
+    part.push(format!(".{}.part", std::process::id()));
+    let part = PathBuf::from(part);
+    let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+    let written =
+        open.write_all(text.as_bytes()).and_then(|()| open.sync_all()).and_then(|()| fs::hard_link(&part, file));
+    fs::remove_file(&part)?;
+    written
 }

@@ -1,8 +1,8 @@
 //! `concoord watch`: what an object emits.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use concoord_client::watch::From;
-use concoord_client::{Consistency, EmittedEvent};
+use concoord_client::{CallError, ClientError, Consistency, EmittedEvent};
 use concoord_wire::interface::{Interface, TypeIndex};
 use concoord_wire::json;
 use serde_json::json as value;
@@ -60,7 +60,10 @@ async fn watch(arguments: &Arguments) -> anyhow::Result<()> {
     let mut watch = client.watch(Some(name), arguments.topic.as_deref(), arguments.from.unwrap_or_default()).await?;
     let mut left = arguments.count.unwrap_or(u64::MAX);
     while left > 0 {
-        let event = watch.next().await?;
+        let event = match watch.next().await {
+            Err(ClientError::Call(CallError::UnknownObject { .. })) => bail!("{name} was removed"),
+            event => event?,
+        };
         show(name, &interface, carries, &event, arguments.json)?;
         left -= 1;
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use concoord_client::Client;
 use concoord_objects::CounterProxy;
-use concoord_tests::cluster::{Cluster, Finished, Signal, concoord, wait_for};
+use concoord_tests::cluster::{Cluster, Finished, Scratch, Signal, concoord, wait_for};
 use serde_json::Value;
 
 const DOTTED_NAME: &str = "concoord.object.counter.Counter";
@@ -144,4 +144,24 @@ fn the_follower_stops_at_sigterm() {
 #[test]
 fn the_follower_stops_at_sigint() {
     a_clean_stop_leaves_the_other_serving("follower-int", Signal::Interrupt, false);
+}
+
+#[test]
+fn a_first_start_with_wrong_constructor_arguments_leaves_nothing_behind() {
+    let scratch = Scratch::new("wrong-init");
+    let directory = scratch.path().join("data").display().to_string();
+    let start = |object: &str, init: &[&str]| {
+        concoord(&[&["replica", "-o", object, "-p", "0", "--data-dir", &directory], init].concat())
+    };
+    let refused = start("concoord.object.barrier.Barrier", &[]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    let said = refused.stderr.lines().last().unwrap_or_default();
+    assert!(said.contains("wrong constructor arguments: ") && said.contains("Barrier(parties: u32)"), "{said}");
+    let refused = start("barrier", &["--init", "[0]"]);
+    let said = refused.stderr.lines().last().unwrap_or_default();
+    assert!(said.contains("a barrier has 1 to 4096 parties") && refused.code == Some(1), "{said}");
+
+    let mut cluster = Cluster::new("right-init");
+    let address = cluster.start(&["-o", "barrier", "--init", r#"{"parties": 2}"#, "--data-dir", &directory]);
+    assert_eq!(call(&address.to_string(), &["parties"]), printed("2"));
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use concoord_client::{CallError, Client, ClientError, Guard, Options, SessionToken};
 use concoord_objects::{CounterProxy, LockProxy};
-use concoord_tests::cluster::{Cluster, concoord};
+use concoord_tests::cluster::{Cluster, Signal, binary, concoord, signal, wait_for};
 use concoord_tests::load::blocking;
 use concoord_wire::caller::ProxyError;
 use tokio::runtime::Runtime;
@@ -134,4 +134,46 @@ fn an_operator_sees_sessions_and_ends_one() {
         let refused = LockProxy::new(holder).release(Some(held)).await;
         assert!(matches!(refused, Err(ProxyError::Method(_))), "another session does not hold it: {refused:?}");
     });
+}
+
+#[test]
+fn what_a_command_waits_for_by_a_session_that_it_keeps_ends_when_it_is_interrupted() {
+    let cluster = Cluster::of("sessions-interrupted", "queue", 3);
+    let addresses = cluster.addresses();
+    let file = cluster.scratch().path().join("session").display().to_string();
+    for by in [Signal::Interrupt, Signal::Terminate] {
+        let mut waits = std::process::Command::new(binary());
+        waits.args(["call", "-c", &addresses, "get", "--session", &file]).stderr(std::process::Stdio::piped());
+        let waits = waits.spawn().expect("it runs");
+        let waiters = || concoord(&["call", "-c", &addresses, "waiters"]).stdout;
+        let listed = || concoord(&["sessions", "--json", "-c", &addresses]).stdout;
+        wait_for("the call to wait", || if listed().contains(r#""waiting":1"#) { Ok(()) } else { Err(waiters()) });
+        signal(waits.id(), by);
+        let output = waits.wait_with_output().expect("it ends");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "concoord: interrupted\n");
+        assert_eq!(concoord(&["call", "-c", &addresses, "put", "precious"]).code, Some(0));
+        assert_eq!(concoord(&["call", "-c", &addresses, "get"]).stdout, "\"precious\"\n", "nobody else got it");
+    }
+}
+
+#[test]
+fn of_commands_that_begin_a_session_at_once_each_has_done_its_call_or_nothing() {
+    let cluster = Cluster::of("sessions-begun", "counter", 1);
+    let addresses = cluster.addresses();
+    let file = cluster.scratch().path().join("session").display().to_string();
+    let run = |_| {
+        let (addresses, file) = (addresses.clone(), file.clone());
+        std::thread::spawn(move || concoord(&["call", "-c", &addresses, "increment", "--session", &file]))
+    };
+    let ended: Vec<_> =
+        (0..8).map(run).collect::<Vec<_>>().into_iter().map(|thread| thread.join().expect("ends")).collect();
+    let done = ended.iter().filter(|ended| ended.code == Some(0)).count();
+    for failed in ended.iter().filter(|ended| ended.code != Some(0)) {
+        let (another, taken) = ("another command has just begun a session in ", "session");
+        assert!(failed.stderr.contains(another) || failed.stderr.contains(taken), "{failed:?}");
+    }
+    assert!(done >= 1, "{ended:?}");
+    let counted: usize = concoord(&["call", "-c", &addresses, "getvalue"]).stdout.trim().parse().expect("a number");
+    assert!(counted >= done, "{counted} of {done}: {ended:?}");
+    assert_eq!(concoord(&["call", "-c", &addresses, "increment", "--session", &file]).code, Some(0));
 }

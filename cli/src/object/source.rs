@@ -2,7 +2,7 @@
 
 use anyhow::{Context, anyhow, bail};
 use concoord_wire::abi::ObjectLimits;
-use concoord_wire::interface::Interface;
+use concoord_wire::interface::{Argument, Interface, Type};
 use concoord_wire::{json, signature};
 use serde_json::Value;
 
@@ -12,8 +12,8 @@ use crate::compiler::compiler;
 /// How an object is loaded.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub(crate) struct LoadFlags {
-    /// Arguments of the object's constructor: a JSON array of all of them, or a JSON object that names each
-    /// [default: none]
+    /// Arguments of the object's constructor: a JSON array of all of them, or a JSON object that names each; optional ones may be
+    /// left out [default: none]
     #[arg(long, value_name = "JSON")]
     init: Option<String>,
 
@@ -131,10 +131,11 @@ fn start_arguments(interface: &Interface, given: Option<&str>) -> anyhow::Result
     json::encode_arguments(interface, &interface.init, &values).with_context(takes)
 }
 
-/// The values in the order of the arguments.
+/// The values in the order of the arguments. Optional ones may be left out.
 fn by_name(interface: &Interface, mut named: serde_json::Map<String, Value>) -> anyhow::Result<Vec<Value>> {
-    let take = |argument: &concoord_wire::interface::Argument| {
-        named.remove(&argument.name).with_context(|| format!("'{}' is missing", argument.name))
+    let take = |argument: &Argument| {
+        let missing = || matches!(interface.ty(argument.ty), Type::Option(_)).then_some(Value::Null);
+        named.remove(&argument.name).or_else(missing).with_context(|| format!("'{}' is missing", argument.name))
     };
     let values = interface.init.iter().map(take).collect::<anyhow::Result<Vec<_>>>()?;
     match named.keys().next() {
@@ -145,7 +146,7 @@ fn by_name(interface: &Interface, mut named: serde_json::Map<String, Value>) -> 
 
 #[cfg(test)]
 mod tests {
-    use concoord_wire::interface::{Argument, Type, TypeIndex};
+    use concoord_wire::interface::TypeIndex;
 
     use super::*;
     use crate::print;
@@ -168,6 +169,13 @@ mod tests {
         let encoded = |given| start_arguments(&interface(), Some(given)).expect(given);
         assert_eq!(encoded(r#"["mine", 7]"#), b"\x04mine\x07");
         assert_eq!(encoded(r#"{"fee": 7, "name": "mine"}"#), b"\x04mine\x07");
+        let optional = Argument { name: "note".into(), ty: TypeIndex(2) };
+        let with_note = Interface { types: vec![Type::String, Type::U8, Type::Option(TypeIndex(0))], ..interface() };
+        let with_note = Interface { init: [interface().init, vec![optional]].concat(), ..with_note };
+        assert_eq!(
+            start_arguments(&with_note, Some(r#"{"fee": 7, "name": "a"}"#)).expect("it is optional"),
+            b"\x01a\x07\0"
+        );
         let none = Interface { init: vec![], ..interface() };
         assert!(start_arguments(&none, None).expect("none is enough").is_empty());
     }

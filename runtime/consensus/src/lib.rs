@@ -15,5 +15,5 @@ pub mod objects;
 pub mod quorum;
 mod replica;
 
-pub use application::{Application, Snapshot};
+pub use application::{Application, Snapshot, constructor_refusal};
 pub use replica::{Config, Policy, Replica, Timing};

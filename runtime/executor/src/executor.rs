@@ -5,11 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use concoord_consensus::constructor_refusal;
 use concoord_consensus::objects::{Accept, Fault, Frozen, Input, Objects, Switches};
 use concoord_module::Limits;
-use concoord_wire::abi::{Invocation, ObjectLimits, Outcome};
+use concoord_wire::abi::{Invocation, ObjectLimits, Outcome, Trigger};
 use concoord_wire::interface::Interface;
-use concoord_wire::{ObjectId, codec};
+use concoord_wire::{ObjectId, Position, Timestamp, codec, signature};
 use wasmtime::Engine;
 
 use crate::code::{Code, DescribeError};
@@ -275,11 +276,43 @@ impl Objects for Executor {
 /// # Errors
 /// [`DescribeError`].
 pub fn describe(module: &[u8], compiler: &dyn Compiler) -> Result<Interface, DescribeError> {
+    try_with(module, compiler, |code| describe_new(code, ObjectLimits::default()).map(|(_, interface)| interface))
+}
+
+/// Finds out whether an object of this module can be made, within these limits, by its constructor with these arguments, in postcard.
+/// What is compiled is so as by [`describe`].
+///
+/// # Errors
+/// [`DescribeError`]; [`Fault::Refused`] also where the constructor refuses the arguments, and says which it takes.
+pub fn try_out(
+    module: &[u8],
+    compiler: &dyn Compiler,
+    limits: ObjectLimits,
+    arguments: &[u8],
+) -> Result<(), DescribeError> {
+    let (position, now, seed, trigger) = (Position(1), Timestamp(1), 1, Trigger::Init);
+    let init = codec::to_bytes(&Invocation { position, now, seed, call: None, caller: None, trigger });
+    try_with(module, compiler, |code| {
+        let mut instance = Instance::new(code, limits)?;
+        instance.initialize().map_err(|fault| refused("its constructors", fault))?;
+        let (_, interface) = describe_instance(&mut instance)?;
+        let reply = instance.run(&init, arguments, u64::MAX)?.reply;
+        let takes = || signature::constructor(&interface);
+        constructor_refusal(&reply).map_or(Ok(()), |why| Err(Fault::Refused(format!("{why}; it is {}", takes()))))
+    })
+}
+
+/// Compiles a module within [`Bounds::PROPOSED`], only to see what its code does.
+fn try_with<T>(
+    module: &[u8],
+    compiler: &dyn Compiler,
+    see: impl FnOnce(&Code) -> Result<T, Fault>,
+) -> Result<T, DescribeError> {
     let host = |error: EngineError| Fault::Host(error.to_string());
     let engine = engine().map_err(host)?;
     let _watchdog = Watchdog::start(&engine).map_err(host)?;
     let code = Code::compile(&engine, compiler, module, &Limits::default(), Bounds::PROPOSED)?;
-    Ok(describe_new(&code, ObjectLimits::default()).map(|(_, interface)| interface)?)
+    Ok(see(&code)?)
 }
 
 /// The description that an object of this module gives when it is loaded, from an instance of its own.

@@ -46,4 +46,4 @@ pub use compile::{
 };
 pub use concoord_module::{Checked, Limits, Refusal, check};
 pub use engine::EngineError;
-pub use executor::{Executor, describe};
+pub use executor::{Executor, describe, try_out};

@@ -99,20 +99,21 @@ fn check(object: &ObjectSource) -> Result<(), NodeError> {
     concoord_executor::check(&object.module).map(drop).map_err(|refusal| module_refused(object, &refusal))
 }
 
-/// Finds out before it is proposed whether an object's module can be compiled within the bounds, and says what it can do.
+/// Finds out before it is proposed whether an object's module can be compiled within the bounds, and its constructor makes one.
 /// Compiling can take as long as they say, so a thread of its own waits for that; a process that ends meanwhile does not.
 async fn try_out(options: &Options) -> Result<(), NodeError> {
     let Some(object) = &options.object else { return Ok(()) };
     let (module, compiler) = (object.module.clone(), Arc::clone(&options.compiler));
+    let (limits, arguments) = (object.limits, object.arguments.clone());
     let (tell, told) = oneshot::channel();
     let thread = thread::Builder::new().name("concoord-try-out".into()).stack_size(STACK_BYTES);
     let try_out = move || {
         // Whoever wants to know may have been stopped.
-        let _ = tell.send(concoord_executor::describe(&module, &*compiler));
+        let _ = tell.send(concoord_executor::try_out(&module, &*compiler, limits, &arguments));
     };
     thread.spawn(try_out).map_err(|error| NodeError::HostFault { why: format!("a thread can't start: {error}") })?;
-    let described = told.await.map_err(|_| module_refused(object, &"finding out what it can do panicked"))?;
-    described.map(drop).map_err(|error| module_refused(object, &error))
+    let tried = told.await.map_err(|_| module_refused(object, &"trying it out panicked"))?;
+    tried.map_err(|error| module_refused(object, &error))
 }
 
 fn module_refused(object: &ObjectSource, why: &dyn fmt::Display) -> NodeError {

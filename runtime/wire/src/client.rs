@@ -592,7 +592,7 @@ pub enum CallError {
         why: String,
     },
     /// The call was parked, and not answered for as long as it might wait.
-    #[error("{object} gave no answer within the {} s that the call might wait", *.wait_us as f64 / 1e6)]
+    #[error("{object} gave no answer {}", while_it_might_wait(*.wait_us))]
     WaitedInVain {
         /// The object's name.
         object: String,
@@ -642,6 +642,14 @@ pub enum Abort {
     /// It did not come to an end: one line.
     #[error("failed: {0}")]
     Error(String),
+}
+
+/// What is less than two microseconds is no time to wait.
+fn while_it_might_wait(wait_us: u64) -> String {
+    match wait_us {
+        0 | 1 => "at once".into(),
+        _ => format!("within the {} s that the call might wait", wait_us as f64 / 1e6),
+    }
 }
 
 /// "none", or the names separated by commas.

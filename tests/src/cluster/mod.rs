@@ -16,8 +16,7 @@ use serde_json::Value;
 pub(crate) use command::target;
 pub use command::{Finished, binary, concoord};
 pub use launch::Launch;
-pub(crate) use replica::signal;
-pub use replica::{Replica, Signal};
+pub use replica::{Replica, Signal, signal};
 pub use scratch::Scratch;
 
 /// How long anything may take that a test waits for, on a machine that is busy with other things too.

@@ -25,6 +25,8 @@ pub enum Signal {
     Stop,
     /// Go on.
     Continue,
+    /// The terminal is gone.
+    HangUp,
 }
 
 /// A replica in a process of its own. Dropping it kills and reaps it, and shows the
@@ -189,13 +191,18 @@ fn spawn(directory: &Path, log: &Path, address: SocketAddr, launch: &Launch, tie
     command.spawn().unwrap_or_else(|error| panic!("can't run {command:?}: {error}"))
 }
 
-pub(crate) fn signal(process: u32, what: Signal) {
+/// Sends a process a signal.
+///
+/// # Panics
+/// When it is not there.
+pub fn signal(process: u32, what: Signal) {
     let name = match what {
         Signal::Terminate => "TERM",
         Signal::Interrupt => "INT",
         Signal::Kill => "KILL",
         Signal::Stop => "STOP",
         Signal::Continue => "CONT",
+        Signal::HangUp => "HUP",
     };
     // The shell has it built in, everywhere.
     let sent = Command::new("sh").args(["-c", &format!("kill -{name} {process}")]).status();

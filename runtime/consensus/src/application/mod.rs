@@ -70,6 +70,7 @@ use crate::io::{Applied, Ask, ClientToken, Completed, Notice, Query, Question};
 use crate::limits::DUE_PER_SLOT_MAX;
 use crate::objects::{Fault, Objects};
 
+pub use self::outcomes::constructor_refusal;
 pub use self::registry::module_hash;
 pub use self::snapshot::{RestoreError, Snapshot};
 

@@ -11,6 +11,7 @@ use concoord_wire::compatibility::{self, Breaks};
 use concoord_wire::interface::Interface;
 use concoord_wire::objects::{ObjectActionRef, ObjectError, Operated};
 use concoord_wire::{ObjectId, SessionId, Slot};
+use std::cell::RefCell;
 
 use super::operations::OperationResult;
 use super::registry::{Described, History, Object, Untold, Version, admit_module};
@@ -169,9 +170,15 @@ impl<O: Objects> Application<O> {
     fn start(&mut self, id: ObjectId, interface: Bytes, arguments: &[u8]) -> Result<(Described, Outcome), Hindrance> {
         let described = described(interface)?;
         let invocation = self.next_invocation(id, None, Trigger::Init);
-        let accept = |outcome: &Outcome| outcomes::accept_init(outcome, described.emits);
+        let refused = RefCell::new(None);
+        let accept = |outcome: &Outcome| {
+            refused.replace(outcomes::constructor_refusal(&outcome.reply));
+            outcomes::accept_init(outcome, described.emits)
+        };
         let outcome = self.objects.invoke(id, &invocation, arguments, &accept);
-        let outcome = outcome.map_err(|fault| Hindrance::of("the constructor", fault))?;
+        // A constructor may well refuse; whatever else it does is a fault.
+        let why = |fault| refused.into_inner().map_or(fault, Fault::Refused);
+        let outcome = outcome.map_err(|fault| Hindrance::of("the constructor", why(fault)))?;
         Ok((described, outcome))
     }
 

@@ -33,11 +33,19 @@ pub(super) fn accept_query(outcome: &Outcome) -> Result<(), String> {
 pub(super) fn accept_init(outcome: &Outcome, emits: bool) -> Result<(), String> {
     accept_effects(outcome, emits)?;
     match &outcome.reply {
-        Reply::None | Reply::Now(Answer::Returned(_)) => Ok(()),
-        Reply::Now(Answer::Failed(_)) => Err("the constructor returned an error".into()),
-        Reply::Now(Answer::Rejected(Rejection::Arguments(why))) => Err(format!("wrong constructor arguments: {why}")),
-        Reply::Now(Answer::Rejected(why @ Rejection::UnknownMethod)) => Err(format!("no constructor: {why}")),
         Reply::Parked => Err("the constructor parked its caller, but nobody waits".into()),
+        reply => constructor_refusal(reply).map_or(Ok(()), Err),
+    }
+}
+
+/// Why a constructor does not make an object, where it says so in good order.
+#[must_use]
+pub fn constructor_refusal(reply: &Reply) -> Option<String> {
+    match reply {
+        Reply::None | Reply::Now(Answer::Returned(_)) | Reply::Parked => None,
+        Reply::Now(Answer::Failed(_)) => Some("the constructor returned an error".into()),
+        Reply::Now(Answer::Rejected(Rejection::Arguments(why))) => Some(format!("wrong constructor arguments: {why}")),
+        Reply::Now(Answer::Rejected(why @ Rejection::UnknownMethod)) => Some(format!("no constructor: {why}")),
     }
 }
 
