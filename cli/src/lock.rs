@@ -11,7 +11,7 @@ use concoord_wire::abi::Answer;
 use concoord_wire::client::Consistency;
 use concoord_wire::codec;
 use concoord_wire::interface::{Interface, MethodKind, Type};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
@@ -205,25 +205,35 @@ impl Running {
         self.child.try_wait().context("can't wait for the command")
     }
 
-    /// It was not waited for yet, so its id is still its own.
+    fn id(&self) -> Option<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
+    }
+
+    /// Whether it is still there, or anything of its group.
+    fn is_there(&mut self) -> anyhow::Result<bool> {
+        let has_ended = self.has_ended()?.is_some();
+        Ok(!has_ended || self.leads && self.id().is_some_and(|id| test_kill_process_group(id).is_ok()))
+    }
+
+    /// It is still there, so its id is its own.
     fn send(&self, signal: Signal) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            // One that has ended needs none.
-            let _ = if self.leads { kill_process_group(pid, signal) } else { kill_process(pid, signal) };
+        if let Some(id) = self.id() {
+            // One that ends meanwhile needs none.
+            let _ = if self.leads { kill_process_group(id, signal) } else { kill_process(id, signal) };
         }
     }
 
     async fn stop(&mut self, grace: Duration) -> anyhow::Result<()> {
         let until = Instant::now() + grace;
         self.send(Signal::TERM);
-        while self.has_ended()?.is_none() && Instant::now() < until {
+        while self.is_there()? {
+            if Instant::now() >= until {
+                self.send(Signal::KILL);
+                self.child.wait().context("can't wait for the command")?;
+                break;
+            }
             sleep(LOOK_EVERY).await;
         }
-        // What it started may still be there, also where it has ended itself.
-        if self.leads || self.has_ended()?.is_none() {
-            self.send(Signal::KILL);
-        }
-        self.child.wait().context("can't wait for the command")?;
         Ok(())
     }
 }

@@ -89,6 +89,20 @@ fn all_that_a_command_started_is_stopped_when_the_lock_is_lost() {
     cluster.replica(address).signal(Signal::Continue);
     assert_eq!(status.code(), Some(1));
     assert!(said.contains("lock is lost: "), "{said}");
+    concoord(&["call", "-c", &cluster.addresses(), "lock.holders"]);
+
+    // What it started has its time to end in order, also where the command itself is gone before.
+    let ended_well = cluster.scratch().path().join("ended-well");
+    let worker =
+        format!("trap 'sleep 0.3; echo line >>{}; exit' TERM; while :; do sleep 0.05; done", ended_well.display());
+    let script = format!("sh -c \"{worker}\" & echo line >>{}; exec sleep 60", file.display());
+    fs::remove_file(&file).expect("it is there");
+    let second = under_the_lock(&cluster, &["--ttl", "4s", "--grace", "2s"], &script);
+    wait_for_lines(&file);
+    cluster.replica(address).signal(Signal::Stop);
+    assert_eq!(ended(second).0.code(), Some(1));
+    cluster.replica(address).signal(Signal::Continue);
+    assert_eq!(lines(&ended_well), 1);
 }
 
 #[test]

@@ -442,6 +442,7 @@ fn value(chance: &mut StdRng, interface: &Interface, ty: TypeIndex, bytes: &mut 
                 value(chance, interface, *part, bytes);
             }
         }
+        Type::Bool => bytes.push((number % 2) as u8),
         Type::Seq(part) => {
             bytes.push((number % 3) as u8);
             (0..number % 3).for_each(|_| value(chance, interface, *part, bytes));

@@ -64,8 +64,8 @@ impl Client {
     /// They are sent when `calls` waits, so join them: the first that is waited for alone is sent alone.
     ///
     /// # Errors
-    /// Each call has its own: the one that put an end to all has the error that its method returned; the others, and all where it
-    /// trapped or would have to wait, have [`CallError::Aborted`]. [`ClientError::NotTogether`] for a call that is made after the
+    /// Each call has its own: the one that put an end to all has, and has first, the error that its method returned; the others, and all
+    /// where it trapped or would have to wait, have [`CallError::Aborted`]. [`ClientError::NotTogether`] for a call that is made after the
     /// others were sent. Else all have what [`Client::atomically`] has.
     pub async fn together<T>(&self, calls: impl AsyncFnOnce(Together) -> T) -> T {
         let (sender, mut receiver) = mpsc::unbounded_channel();
@@ -90,9 +90,18 @@ impl Client {
             arguments,
         });
         let outcome = self.atomically(&parts.collect::<Vec<_>>()).await;
-        for (index, call) in collected.into_iter().enumerate() {
+        let mut answers: Vec<_> = collected.into_iter().map(|call| call.answer).enumerate().collect();
+        // What put an end to all is heard first: whoever waits until one fails then has the error of that one.
+        if let Err(ClientError::Call(CallError::Aborted { part, .. })) = &outcome {
+            answers.sort_by_key(|(index, _)| u32::try_from(*index) != Ok(*part));
+        }
+        for (index, waits) in answers {
             // Whoever does not want it any more has dropped the other end.
-            let _ = call.answer.send(answer(&outcome, index));
+            let _ = waits.send(answer(&outcome, index));
+            let polled = poll_fn(|context| Poll::Ready(body.as_mut().poll(context)));
+            if let Poll::Ready(done) = polled.await {
+                return done;
+            }
         }
         body.await
     }

@@ -79,6 +79,22 @@ async fn the_call_that_failed_has_its_error_and_the_others_have_which_it_was() {
 }
 
 #[tokio::test]
+async fn whoever_waits_until_one_fails_has_the_error_of_the_one_that_put_an_end_to_all() {
+    let (client, _, _cluster) = with_echo().await;
+    let failed = |answer: Result<Answer, ClientError>| match answer {
+        Ok(Answer::Returned(bytes)) => Ok(bytes),
+        other => Err(other),
+    };
+    for place in 0..3 {
+        let all = client.together(async |as_one| {
+            let call = async |index| failed(invoke(&as_one, "a", if index == place { &[] } else { &[1] }).await);
+            tokio::try_join!(call(0), call(1), call(2))
+        });
+        assert_eq!(all.await, Err(Ok(Answer::Failed(vec![7]))), "{place}");
+    }
+}
+
+#[tokio::test]
 async fn a_call_after_the_others_were_sent_is_refused() {
     let (client, seen, _cluster) = with_echo().await;
     let both = client.together(async |as_one| (invoke(&as_one, "a", &[1]).await, invoke(&as_one, "b", &[2]).await));
