@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 /// Anything: in a line, or as one.
 const ANYTHING: &str = "...";
+/// Who leads, among other columns of a table of members.
+const LEADER: &str = "  leader  ";
 /// How short an id may be; what is shorter could be a word.
 const ID_CHARS_MIN: usize = 8;
 
@@ -72,7 +74,12 @@ impl Free {
         let anything = [ANYTHING.to_owned()];
         let fits = match extent {
             Extent::Whole => self.fits(expected, &lines, self.bound.clone()),
-            Extent::WholeInAnyOrder => self.fits_somehow(expected, &lines, self.bound.clone()),
+            Extent::WholeInAnyOrder => {
+                let (leaders, expected) = without_leader(expected.iter().map(String::as_str));
+                let (leaders_printed, lines) = without_leader(lines.iter().copied());
+                let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+                (leaders == leaders_printed).then(|| self.fits_somehow(&expected, &lines, self.bound.clone())).flatten()
+            }
             Extent::Beginning => self.fits(&[expected, &anything].concat(), &lines, self.bound.clone()),
             Extent::Part => self.fits(&[&anything, expected, &anything].concat(), &lines, self.bound.clone()),
         };
@@ -151,6 +158,20 @@ impl Free {
         }
         parts
     }
+}
+
+/// How many of the lines say that somebody leads, and the lines without that.
+fn without_leader<'a>(lines: impl Iterator<Item = &'a str>) -> (usize, Vec<String>) {
+    let mut leaders = 0;
+    let lines = lines.map(|line| match line.split_once(LEADER) {
+        Some((before, after)) if !line.starts_with("id ") => {
+            leaders += 1;
+            format!("{before}  {}", after.trim_start())
+        }
+        _ => line.to_owned(),
+    });
+    let lines = lines.collect();
+    (leaders, lines)
 }
 
 /// Text in which two or more blanks are as good as more of them.

@@ -109,6 +109,22 @@ fn lines_may_come_in_any_order_only_where_the_page_says_so() {
 }
 
 #[test]
+fn of_members_in_any_order_another_one_may_lead_and_only_one() {
+    let page = |printed: &str| {
+        let members = "id  role     leader  live\n1a  replica  leader  live\n2b  replica          live";
+        format!("```console,unordered\n$ printf '{printed}'\n{members}\n```\n")
+    };
+    let head = "id  role     leader  live\\n";
+    for (first, second, fits) in
+        [("leader", "", true), ("", "leader", true), ("", "", false), ("leader", "leader", false)]
+    {
+        let row = |id: &str, leader: &str| format!("{id}  replica  {leader:6}  live\\n");
+        let ran = run(&page(&format!("{head}{}{}", row("2b", first), row("1a", second))));
+        assert_eq!(ran.is_ok(), fits, "{first} {second}: {ran:?}");
+    }
+}
+
+#[test]
 fn what_only_looks_is_run_again_until_it_sees_it() {
     let looks = |command: &str| {
         let block = format!("```console\n$ {command}\n```\n");
