@@ -89,7 +89,6 @@ fn all_that_a_command_started_is_stopped_when_the_lock_is_lost() {
     cluster.replica(address).signal(Signal::Continue);
     assert_eq!(status.code(), Some(1));
     assert!(said.contains("lock is lost: "), "{said}");
-    concoord(&["call", "-c", &cluster.addresses(), "lock.holders"]);
 
     // What it started has its time to end in order, also where the command itself is gone before.
     let ended_well = cluster.scratch().path().join("ended-well");
