@@ -44,7 +44,8 @@ impl History {
             .records
             .iter()
             .flat_map(|record| [(record.invoked_us, record.invoked), (record.ended_us, record.ended)]);
-        let before = ends.filter(|(us, _)| *us <= at_us).map(|(_, event)| event).max().unwrap_or(0);
+        // What began so itself is between two events, and no event.
+        let before = ends.filter(|(us, _)| *us <= at_us).map(|(_, event)| event - event % 2).max().unwrap_or(0);
         self.begin(client, operation, before + 1, at_us)
     }
 
