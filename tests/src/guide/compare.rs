@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 const ANYTHING: &str = "...";
 /// Who leads, among other columns of a table of members.
 const LEADER: &str = "  leader  ";
+/// Units of what was measured, which is shown in the one that fits.
+const UNITS: [&str; 3] = [" us", " ms", " s"];
 /// How short an id may be; what is shorter could be a word.
 const ID_CHARS_MIN: usize = 8;
 
@@ -202,8 +204,14 @@ fn line_fits(parts: &[Part<'_>], line: &str, mut bound: BTreeMap<String, String>
     }
 }
 
-/// How much of the beginning of a line is like a word, with other numbers, or is an id as long as this one.
+/// How much of the beginning of a line is like a word, with other numbers, or is an id as long as this one, or a time if it
+/// is one.
 fn alike(word: &str, line: &str) -> Option<usize> {
+    if UNITS.iter().any(|unit| word.ends_with(unit)) {
+        let after = line.trim_start_matches(|char: char| char.is_ascii_digit() || char == '.');
+        let unit = UNITS.iter().find(|unit| after.starts_with(**unit)).filter(|_| after.len() < line.len())?;
+        return Some(line.len() - after.len() + unit.len());
+    }
     let is_of_ids = |char: char| matches!(char, '0'..='9' | 'a'..='f');
     if word.len() >= ID_CHARS_MIN && word.chars().all(is_of_ids) {
         return (line.len() - line.trim_start_matches(is_of_ids).len() == word.len()).then_some(word.len());

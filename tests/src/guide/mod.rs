@@ -18,7 +18,8 @@
 //! - where there are two or more blanks, there may be more or less, but two: columns are as wide as what is in them;
 //! - numbers that differ from cluster to cluster are named behind the block's language, as in
 //!   ```` ```console,any=17,any=22-0 ````. From there on to the end of the page `17` stands for whatever number was printed in its
-//!   place first, in what is printed and in commands. So does an id such as `9f86d081884c7d65` for one as long;
+//!   place first, in what is printed and in commands. So does an id such as `9f86d081884c7d65` for one as long, and a time
+//!   such as `1.15 s` for any other, as `999 ms`;
 //! - in a block ```` ```console,unordered ```` the lines that a command prints may come in any order, and of members another one may
 //!   lead;
 //! - the log of a replica is read as it is shown on a terminal, without the times.

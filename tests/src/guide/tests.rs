@@ -96,6 +96,17 @@ fn an_id_stands_for_one_as_long() {
 }
 
 #[test]
+fn a_time_stands_for_one_in_another_unit() {
+    let page = |printed: &str| format!("```console,any=1.15 s\n$ echo 'after {printed}, or so'\nafter 1.15 s, or so\n```\n");
+    for time in ["999 ms", "2 s", "87.0 us"] {
+        assert!(run(&page(time)).is_ok(), "{time}");
+    }
+    for other in ["999", "ms", "3 B", "5 min", " s"] {
+        assert!(run(&page(other)).is_err(), "{other}");
+    }
+}
+
+#[test]
 fn lines_may_come_in_any_order_only_where_the_page_says_so() {
     let page = |flags: &str, printed: &str| {
         format!("```console{flags}\n$ printf 'id\\n3 b\\n4 a\\n'\n{printed}\n```\n```console\n$ echo 4\n1\n```\n")
