@@ -21,14 +21,14 @@ const STACK_BYTES: usize = 64 << 10;
 /// given other settings.
 const PROFILE: [&str; 12] = [
     r#"profile.object.inherits="release""#,
-    r#"profile.object.opt-level="s""#,
+    r#"profile.object.opt-level=2"#,
     r#"profile.object.lto=true"#,
     r#"profile.object.codegen-units=1"#,
     r#"profile.object.panic="abort""#,
     r#"profile.object.overflow-checks=true"#,
     r#"profile.object.debug=false"#,
     r#"profile.object.strip=true"#,
-    r#"profile.object.package."*".opt-level="s""#,
+    r#"profile.object.package."*".opt-level=2"#,
     r#"profile.object.package."*".codegen-units=1"#,
     r#"profile.object.package."*".overflow-checks=true"#,
     r#"profile.object.package."*".debug=false"#,

@@ -10,7 +10,6 @@ use std::panic::PanicHookInfo;
 
 use concoord_wire::abi::{self, Answer, Invocation, Outcome, Rejection, Reply, Trigger};
 use concoord_wire::codec;
-use serde::Serialize;
 
 use crate::Object;
 
@@ -112,12 +111,12 @@ fn output(bytes: Vec<u8>) -> i64 {
     })
 }
 
-/// As [`output`] with the postcard of `value`, in the memory of the output before.
-fn output_value<T: Serialize>(value: &T) -> i64 {
+/// As [`output`] with an encoded outcome, in the memory of the output before.
+fn output_outcome(outcome: &Outcome) -> i64 {
     OUTPUT.with_borrow_mut(|output| {
         output.clear();
         shrink(output, 0);
-        codec::append(value, output);
+        outcome.append(output);
         place_of(output)
     })
 }
@@ -137,14 +136,14 @@ pub fn describe<T: Object>() -> i64 {
 pub fn call<T: Object>(state: &mut Option<T>, length: u32) -> i64 {
     let outcome = with_input(length, |input| {
         let (invocation, arguments): (Invocation<'_>, &[u8]) =
-            postcard::take_from_bytes(input).expect("the host encodes invocations as this ABI says");
+            Invocation::take(input).expect("the host encodes invocations as this ABI says");
         match (&invocation.trigger, state.as_mut()) {
             (Trigger::Init, _) => init(state, T::create(arguments)),
             (_, Some(object)) => object.dispatch(&invocation, arguments),
             (_, None) => panic!("called before Init"),
         }
     });
-    output_value(&outcome)
+    output_outcome(&outcome)
 }
 
 fn init<T>(state: &mut Option<T>, created: Result<T, Rejection>) -> Outcome {

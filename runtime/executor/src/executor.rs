@@ -110,7 +110,8 @@ impl Executor {
         let mut input = std::mem::take(&mut self.input);
         input.clear();
         input.shrink_to(INPUT_BYTES_KEPT);
-        self.input = postcard::to_extend(invocation, input).expect("an invocation has a postcard");
+        invocation.append(&mut input);
+        self.input = input;
         Ok((object, &self.input))
     }
 }

@@ -209,8 +209,8 @@ impl Instance {
         let (address, length) = abi::unpack(packed);
         within(LimitKind::OutcomeBytes, length as usize, OUTCOME_BYTES_MAX)?;
         let outcome = self.read("outcome", address, length)?;
-        let outcome: Outcome =
-            codec::from_bytes(outcome).map_err(|error| Fault::Misbehaved(format!("its outcome is none: {error}")))?;
+        let outcome =
+            Outcome::from_bytes(outcome).map_err(|error| Fault::Misbehaved(format!("its outcome is none: {error}")))?;
         within(LimitKind::Answered, outcome.answered.len(), ANSWERED_MAX)?;
         within(LimitKind::Events, outcome.events.len(), EVENTS_MAX)?;
         within(LimitKind::Timers, outcome.timers.len(), TIMERS_MAX)?;

@@ -4,6 +4,8 @@
 //! done comes back as an [`Outcome`]. Both are postcard. The arguments of a call follow the invocation in the same
 //! buffer, raw, as the postcard of each argument in turn.
 
+mod by_hand;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{CallId, Position, SessionId, Timestamp, limits};

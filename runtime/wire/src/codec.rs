@@ -12,6 +12,8 @@ use crate::GroupId;
 pub const VERSION: u8 = 1;
 
 const LENGTH_BYTES: usize = 4;
+/// Room for a value that is encoded alone; most need no more.
+const ENCODED_BYTES: usize = 24;
 /// What a reader keeps of its buffer when it is drained, so that one large frame does not pin memory for ever.
 const BUFFER_BYTES_KEPT: usize = 256 << 10;
 
@@ -144,7 +146,8 @@ pub fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<(GroupId, T), FrameEr
 /// Never for the types of this crate: postcard fails only for maps and sequences of unknown length, which none has.
 #[must_use]
 pub fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    postcard::to_allocvec(value).expect("encoding of our own types into a growing buffer has no failure")
+    postcard::to_extend(value, Vec::with_capacity(ENCODED_BYTES))
+        .expect("encoding of our own types into a growing buffer has no failure")
 }
 
 /// Appends one encoded value to `out`, without framing; takes no memory where `out` has room.

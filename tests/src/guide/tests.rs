@@ -97,7 +97,8 @@ fn an_id_stands_for_one_as_long() {
 
 #[test]
 fn a_time_stands_for_one_in_another_unit() {
-    let page = |printed: &str| format!("```console,any=1.15 s\n$ echo 'after {printed}, or so'\nafter 1.15 s, or so\n```\n");
+    let page =
+        |printed: &str| format!("```console,any=1.15 s\n$ echo 'after {printed}, or so'\nafter 1.15 s, or so\n```\n");
     for time in ["999 ms", "2 s", "87.0 us"] {
         assert!(run(&page(time)).is_ok(), "{time}");
     }
