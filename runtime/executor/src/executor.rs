@@ -140,13 +140,12 @@ impl Objects for Executor {
     ) -> Result<Outcome, Fault> {
         let hurry = self.hurry;
         let (Object { instance, noted, .. }, input) = self.prepare(object, invocation)?;
-        noted.begin();
         let outcome = instance.run(input, arguments, hurry).and_then(|outcome| match accept(&outcome) {
             Ok(()) => Ok(outcome),
             Err(why) => Err(Fault::Misbehaved(why)),
         });
         match outcome {
-            Ok(_) if noted.note(input, arguments) => {}
+            Ok(_) if noted.note(input, arguments, instance.gas_used()) => {}
             Ok(_) => instance.keep()?,
             Err(_) => {
                 instance.undo()?;

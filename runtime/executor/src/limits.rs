@@ -20,8 +20,9 @@ pub const INPUT_BYTES_KEPT: usize = 64 << 10;
 pub const NOTED_INPUTS_MAX: usize = 256;
 /// Bytes of their inputs.
 pub const NOTED_BYTES_MAX: usize = 64 << 10;
-/// How long they may have run together, and so about how much longer a failing update takes than one that succeeds.
-pub const NOTED_TIME_MAX: Duration = Duration::from_millis(1);
+/// Gas that they may have used together, and so about how much more a failing update takes than one that succeeds: about
+/// a millisecond.
+pub const NOTED_GAS_MAX: u64 = 4_000_000;
 /// Bytes of what a guest says to a state that it is to import.
 pub const IMPORT_ANSWER_BYTES_MAX: usize = 64 << 10;
 

@@ -6,12 +6,10 @@
 //! does the same with the same inputs, so that gives the state before the last one, bit for bit. How many are noted makes
 //! no difference to any state.
 
-use std::time::Instant;
-
 use concoord_consensus::objects::Fault;
 
 use crate::instance::Instance;
-use crate::limits::{NOTED_BYTES_MAX, NOTED_INPUTS_MAX, NOTED_TIME_MAX};
+use crate::limits::{NOTED_BYTES_MAX, NOTED_GAS_MAX, NOTED_INPUTS_MAX};
 
 /// Inputs that succeeded, in order.
 #[derive(Default)]
@@ -20,27 +18,21 @@ pub(crate) struct Noted {
     bytes: Vec<u8>,
     /// Where the head and where the tail of each ends.
     ends: Vec<(usize, usize)>,
-    /// When the first of them began.
-    began: Option<Instant>,
+    /// Gas that they used together.
+    gas: u64,
 }
 
 impl Noted {
-    /// An input is about to run.
-    pub(crate) fn begin(&mut self) {
-        if self.ends.is_empty() {
-            self.began = Some(Instant::now());
-        }
-    }
-
-    /// Notes an input that succeeded. `false` when running all of them again would take too long: then the log has to be
+    /// Notes an input that succeeded with so much gas. `false` when running all of them again would take too long: then the log has to be
     /// emptied, and none is noted any more.
-    pub(crate) fn note(&mut self, head: &[u8], tail: &[u8]) -> bool {
-        let took = self.began.map_or(NOTED_TIME_MAX, |began| began.elapsed());
+    pub(crate) fn note(&mut self, head: &[u8], tail: &[u8], gas: u64) -> bool {
+        let gas = self.gas.saturating_add(gas);
         let bytes = self.bytes.len() + head.len() + tail.len();
-        if self.ends.len() == NOTED_INPUTS_MAX || bytes > NOTED_BYTES_MAX || took >= NOTED_TIME_MAX {
+        if self.ends.len() == NOTED_INPUTS_MAX || bytes > NOTED_BYTES_MAX || gas > NOTED_GAS_MAX {
             self.clear();
             return false;
         }
+        self.gas = gas;
         self.bytes.extend_from_slice(head);
         let head_end = self.bytes.len();
         self.bytes.extend_from_slice(tail);
@@ -63,6 +55,7 @@ impl Noted {
     fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
+        self.gas = 0;
     }
 
     /// Runs all of them again, on the state before the first.
