@@ -1,21 +1,23 @@
 //! moto's Route 53, in a process of its own.
 
-use std::fs::File;
-use std::net::{SocketAddr, TcpStream};
+use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
 use super::Records;
-use crate::cluster::{Scratch, free_address, wait_for};
+use crate::cluster::{Scratch, wait_for};
 use crate::python;
 
 const ASK: &str = include_str!("moto.py");
+const LOG: &str = "log";
+/// What stands before its endpoint in the log.
+const RUNNING: &str = "Running on ";
 
 /// The server; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Moto {
-    address: SocketAddr,
+    endpoint: String,
     process: Child,
     scratch: Scratch,
 }
@@ -36,21 +38,25 @@ impl Moto {
     #[must_use]
     pub fn start() -> Moto {
         let scratch = Scratch::new("moto");
-        let address = free_address();
-        let log = File::create(scratch.path().join("log")).expect("room for a log");
+        let file = scratch.path().join(LOG);
+        let log = File::create(&file).expect("room for a log");
         let mut command = Command::new(python::program("moto_server"));
-        command.args(["-H", &address.ip().to_string(), "-p", &address.port().to_string()]);
+        // The port is whichever is free; the log says which.
+        command.args(["-H", "127.0.0.1", "-p", "0"]);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("one more handle")).stderr(log);
         let process = command.spawn().expect("moto_server runs");
-        let moto = Moto { address, process, scratch };
-        wait_for("moto to listen", || TcpStream::connect(address).map_err(|error| error.to_string()));
-        moto
+        let endpoint = wait_for("moto to listen", || {
+            let log = fs::read_to_string(&file).expect("its log");
+            let running = log.split_once(RUNNING).and_then(|(_, endpoint)| endpoint.split_once('\n'));
+            running.map(|(endpoint, _)| endpoint.to_owned()).ok_or_else(|| log.clone())
+        });
+        Moto { endpoint, process, scratch }
     }
 
     /// What a client is given as the endpoint.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        self.endpoint.clone()
     }
 
     /// How many batches were sent to it, as its log has them.
@@ -59,7 +65,7 @@ impl Moto {
     /// When its log can't be read.
     #[must_use]
     pub fn batches(&self) -> usize {
-        let log = std::fs::read_to_string(self.scratch.path().join("log")).expect("its log");
+        let log = fs::read_to_string(self.scratch.path().join(LOG)).expect("its log");
         log.lines().filter(|line| line.contains("\"POST ") && line.contains("/rrset")).count()
     }
 
