@@ -20,8 +20,8 @@ pub const INPUT_BYTES_KEPT: usize = 64 << 10;
 pub const NOTED_INPUTS_MAX: usize = 256;
 /// Bytes of their inputs.
 pub const NOTED_BYTES_MAX: usize = 64 << 10;
-/// Gas that they may have used together, and so about how much more a failing update takes than one that succeeds: about
-/// a millisecond.
+/// Gas that they may have used together, which takes about a millisecond: so much longer may a failing update take than one
+/// that succeeds.
 pub const NOTED_GAS_MAX: u64 = 4_000_000;
 /// Bytes of what a guest says to a state that it is to import.
 pub const IMPORT_ANSWER_BYTES_MAX: usize = 64 << 10;

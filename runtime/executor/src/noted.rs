@@ -23,8 +23,8 @@ pub(crate) struct Noted {
 }
 
 impl Noted {
-    /// Notes an input that succeeded with so much gas. `false` when running all of them again would take too long: then the log has to be
-    /// emptied, and none is noted any more.
+    /// Notes an input that succeeded and used `gas`. `false` when running all of them again would take too much: then the
+    /// log has to be emptied, and none is noted any more.
     pub(crate) fn note(&mut self, head: &[u8], tail: &[u8], gas: u64) -> bool {
         let gas = self.gas.saturating_add(gas);
         let bytes = self.bytes.len() + head.len() + tail.len();

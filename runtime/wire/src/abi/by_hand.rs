@@ -21,7 +21,7 @@ const SOME: u8 = 1;
 const TRIGGER_CALL: u8 = 1;
 const REPLY_NOW: u8 = 1;
 const ANSWER_RETURNED: u8 = 0;
-/// So few bytes are copied one by one: what watches over a copy of many, which a guest can't make by itself, costs more.
+/// Up to so many bytes are copied one by one: in a guest, the instruction that copies many costs more, as its range is checked.
 const BYTES_ONE_BY_ONE: usize = 16;
 /// Nobody answered, no events, no timers, no lines.
 const NOTHING_ELSE: [u8; 4] = [0; 4];
