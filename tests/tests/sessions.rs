@@ -11,6 +11,8 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 const TTL: Duration = Duration::from_secs(2);
+/// How late a client on a busy machine may be told that its time is over.
+const TOLD_WITHIN: Duration = Duration::from_millis(500);
 
 async fn client(addresses: &str, session: Option<SessionToken>) -> Result<Client, ClientError> {
     Client::connect_with(addresses, Options { session_ttl: TTL, session, ..Options::default() }).await
@@ -87,7 +89,7 @@ fn a_client_that_does_not_reach_the_cluster_is_told_before_anybody_else_can_have
         (held, began.elapsed(), holder)
     });
     println!("lost {took:?} after the cluster was gone, with a time to live of {TTL:?}");
-    assert!(took <= TTL + Duration::from_millis(200), "{took:?}");
+    assert!(took <= TTL + TOLD_WITHIN, "{took:?}");
     // It stops, as whoever holds a lock that is lost has to.
     life.shutdown_background();
     blocking(async {

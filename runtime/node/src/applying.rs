@@ -11,7 +11,7 @@ use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use concoord_consensus::application::HostFault;
@@ -22,6 +22,7 @@ use concoord_wire::Slot;
 use concoord_wire::checkpoint::Checkpoint;
 use concoord_wire::client::Response;
 use concoord_wire::version::ClusterVersion;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc as tokio_mpsc;
 use tokio::task;
 
@@ -395,12 +396,13 @@ where
                 Output::Respond { client: question.client, response }
             }
             Job::Snapshot(checkpoint) => {
-                let began = Instant::now();
+                let (began, worked) = (Instant::now(), thread_time());
                 let state = application.freeze().map_err(|fault| fault.to_string())?;
                 tracing::debug!(
-                    "calls waited {} us for the snapshot of {}",
+                    "calls waited {} us for the snapshot of {}, which took {} us of a processor",
                     began.elapsed().as_micros(),
-                    checkpoint.slot
+                    checkpoint.slot,
+                    thread_time().saturating_sub(worked).as_micros()
                 );
                 Output::Snapshot { checkpoint, state }
             }
@@ -414,6 +416,11 @@ where
             }
         }))
     }
+}
+
+/// What this thread has had of a processor.
+fn thread_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
 }
 
 #[cfg(test)]
