@@ -31,8 +31,8 @@
 //! forget. An update whose session ended while its fate was open ends as [`ClientError::Unknown`] and is never retried
 //! by itself.
 //!
-//! **A leader that dies** is noticed by silence: a ping after 100 ms without an answer, other replicas dialed after
-//! 250 ms, the new leader found by asking for the view every 20 to 50 ms.
+//! **A leader that dies** is noticed by silence: a ping after 50 ms without an answer, other replicas dialed after
+//! 200 ms, the new leader found by asking for the view every 20 to 50 ms.
 //!
 //! **By name.** A part of the address list without a port is a domain: its SRV records at `_concoord._udp` say where the
 //! replicas are, the leader first; without any, its addresses are tried with port 14000. Names are looked up again when a

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 /// An answer that is due makes the client ask whether the replica is there, after this silence.
-pub(crate) const PING_AFTER: Duration = Duration::from_millis(100);
+pub(crate) const PING_AFTER: Duration = Duration::from_millis(50);
 /// The same for an answer that keeps coming not although the replica is there: a call that waits for a lock, say. The
 /// time doubles from [`PING_AFTER`] up to this, so that thousands of waiting clients cost little.
 pub(crate) const PING_AFTER_MAX: Duration = Duration::from_secs(1);
-/// No sign of life for this long after a ping: others are dialed, 250 ms after the last sign in all.
+/// No sign of life for this long after a ping: others are dialed, 200 ms after the last sign in all.
 pub(crate) const LOST_AFTER_PING: Duration = Duration::from_millis(150);
 /// Who does not know a leader is asked again after a time between these.
 pub(crate) const POLL_AFTER_MIN: Duration = Duration::from_millis(20);

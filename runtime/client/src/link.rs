@@ -163,15 +163,15 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_replica_is_pinged_after_100_ms_and_lost_after_250() {
+    fn a_silent_replica_is_pinged_after_50_ms_and_lost_after_200() {
         let start = Instant::now();
         let mut quiet = Quiet::new(start);
         quiet.on_sent(start + ms(5), false);
-        assert_eq!(quiet.check(start + ms(104)), Silence::Short);
-        assert_eq!(quiet.check(start + ms(105)), Silence::Ping { again: false });
-        quiet.on_sent(start + ms(200), true);
-        assert_eq!(quiet.check(start + ms(254)), Silence::Short);
-        assert_eq!(quiet.check(start + ms(255)), Silence::Lost);
+        assert_eq!(quiet.check(start + ms(54)), Silence::Short);
+        assert_eq!(quiet.check(start + ms(55)), Silence::Ping { again: false });
+        quiet.on_sent(start + ms(150), true);
+        assert_eq!(quiet.check(start + ms(204)), Silence::Short);
+        assert_eq!(quiet.check(start + ms(205)), Silence::Lost);
     }
 
     #[test]
@@ -188,14 +188,14 @@ mod tests {
         let mut now = Instant::now();
         let mut quiet = Quiet::new(now);
         let mut waits = Vec::new();
-        for _ in 0..6 {
+        for _ in 0..7 {
             let at = quiet.wakes_at();
             waits.push((at - now).as_millis());
             assert!(matches!(quiet.check(at), Silence::Ping { .. }));
             now = at + ms(1);
             quiet.on_heard(now, false);
         }
-        assert_eq!(waits, [100, 200, 400, 800, 1000, 1000]);
+        assert_eq!(waits, [50, 100, 200, 400, 800, 1000, 1000]);
         quiet.on_sent(now, true);
         assert_eq!(quiet.wakes_at(), now + PING_AFTER);
         quiet.on_heard(now + ms(3), true);
