@@ -40,6 +40,7 @@ mod operations;
 mod outcomes;
 mod parked;
 mod registry;
+mod replies;
 mod sessions;
 mod snapshot;
 #[cfg(test)]

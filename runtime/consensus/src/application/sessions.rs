@@ -22,6 +22,7 @@ use concoord_wire::{CallId, ObjectId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
+use super::replies::Replies;
 use super::snapshot::{Reader, RestoreError, Writer};
 use crate::limits::{
     REPLIES_KEPT_MAX, REPLY_BYTES_KEPT_MAX, REPLY_BYTES_KEPT_TOTAL_MAX, SESSIONS_MAX, SESSIONS_SWEPT_MAX,
@@ -60,14 +61,11 @@ struct Session {
     /// How long it lives without one.
     ttl_ms: u32,
     floor: u64,
-    replies: BTreeMap<u64, CallResult>,
+    replies: Replies,
     /// Calls that are parked or were, until the client has their replies.
     waited: BTreeSet<u64>,
     /// The objects that it called, as far as they are still there.
     called: BTreeSet<ObjectId>,
-    /// Encoded bytes of `replies`.
-    #[serde(skip)]
-    reply_bytes: usize,
 }
 
 /// What to do with a call.
@@ -102,19 +100,8 @@ impl Sessions {
         within("the table of open sessions", self.open.len(), SESSIONS_MAX)?;
         let ttl_ms = ttl_ms.clamp(SESSION_TTL_MS_MIN, SESSION_TTL_MS_MAX);
         let due = end_of_silence(now, ttl_ms);
-        let (replies, waited, called) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        let session = Session {
-            nonce,
-            resumed: None,
-            heard: now,
-            due,
-            ttl_ms,
-            floor: 0,
-            replies,
-            waited,
-            called,
-            reply_bytes: 0,
-        };
+        let (replies, waited, called) = (Replies::default(), BTreeSet::new(), BTreeSet::new());
+        let session = Session { nonce, resumed: None, heard: now, due, ttl_ms, floor: 0, replies, waited, called };
         self.open.insert(id, session);
         self.by_nonce.insert(nonce, id);
         self.by_due.insert((due, id));
@@ -164,7 +151,7 @@ impl Sessions {
         if let Some(session) = self.open.remove(&id) {
             self.by_nonce.remove(&session.nonce);
             self.by_due.remove(&(session.due, id));
-            self.reply_bytes -= session.reply_bytes;
+            self.reply_bytes -= session.replies.bytes();
             let called = session.called.into_iter().filter(|object| !told.contains(object));
             self.ended.extend(called.map(|object| (object, id)));
         }
@@ -207,12 +194,9 @@ impl Sessions {
         if mutated!(NoDedup) {
             return Admission::Execute;
         }
-        if let Some(result) = session.replies.get(&call.sequence) {
+        if let Some(result) = session.replies.get(call.sequence) {
             if mutated!(ReplyOfAnotherCall) {
-                return Admission::Replied(
-                    session.replies.last_key_value().map_or(result, |(_, newest)| newest),
-                    waited,
-                );
+                return Admission::Replied(session.replies.newest().unwrap_or(result), waited);
             }
             return Admission::Replied(result, waited);
         }
@@ -221,7 +205,7 @@ impl Sessions {
         }
         let room = within("the session's replies that are not acknowledged", session.replies.len(), REPLIES_KEPT_MAX)
             .and_then(|()| {
-                within("the session's bytes of unacknowledged replies", session.reply_bytes, REPLY_BYTES_KEPT_MAX)
+                within("the session's bytes of unacknowledged replies", session.replies.bytes(), REPLY_BYTES_KEPT_MAX)
             })
             .and_then(|()| within("the session's calls that wait", session.waited.len(), WAITED_OF_SESSION_MAX))
             .and_then(|()| {
@@ -242,11 +226,10 @@ impl Sessions {
         let below = call.sequence <= session.floor && !session.waited.contains(&call.sequence);
         assert!(!below, "call {call} was executed below the floor {}", session.floor);
         session.called.extend(ran);
-        let bytes = encoded_bytes(&result);
-        session.reply_bytes += bytes;
-        self.reply_bytes += bytes;
-        let before = session.replies.insert(call.sequence, result);
-        assert!(before.is_none(), "call {call} was executed twice");
+        let before = session.replies.bytes();
+        let is_new = session.replies.insert(call.sequence, result);
+        assert!(is_new, "call {call} was executed twice");
+        self.reply_bytes += session.replies.bytes() - before;
     }
 
     /// An admitted call is parked: [`Sessions::record`] follows when it is answered.
@@ -263,7 +246,7 @@ impl Sessions {
     /// Whether a call is parked as far as its session knows.
     pub(super) fn waits(&self, call: CallId) -> bool {
         self.open.get(&call.session).is_some_and(|session| {
-            session.waited.contains(&call.sequence) && !session.replies.contains_key(&call.sequence)
+            session.waited.contains(&call.sequence) && session.replies.get(call.sequence).is_none()
         })
     }
 
@@ -296,7 +279,7 @@ impl Sessions {
             session: *id,
             ttl_ms: session.ttl_ms,
             heard: session.heard,
-            waiting: session.waited.iter().filter(|sequence| !session.replies.contains_key(sequence)).count() as u64,
+            waiting: session.waited.iter().filter(|sequence| session.replies.get(**sequence).is_none()).count() as u64,
             kept: session.replies.len() as u64,
             objects: session.called.len() as u64,
         })
@@ -329,15 +312,16 @@ impl Sessions {
             let (id, mut session): (SessionId, Session) = from.take("a session")?;
             from.within("replies of a session", session.replies.len(), REPLIES_KEPT_MAX)?;
             from.within("waiting calls of a session", session.waited.len(), WAITED_OF_SESSION_MAX)?;
-            let acknowledged = session.replies.range(..=session.floor);
-            if acknowledged.into_iter().any(|(sequence, _)| !session.waited.contains(sequence)) {
+            if !session.replies.count_bytes() {
+                return Err(from.damaged("replies that are not in order"));
+            }
+            if session.replies.up_to(session.floor).any(|sequence| !session.waited.contains(&sequence)) {
                 return Err(from.damaged("a reply that its session acknowledged"));
             }
             if mutated!(SnapshotWithoutReplies) {
                 session.replies.clear();
             }
-            session.reply_bytes = session.replies.values().map(encoded_bytes).sum();
-            sessions.reply_bytes += session.reply_bytes;
+            sessions.reply_bytes += session.replies.bytes();
             sessions.by_due.insert((session.due, id));
             if sessions.by_nonce.insert(session.nonce, id).is_some() || sessions.open.insert(id, session).is_some() {
                 return Err(from.damaged("a session that is open twice"));
@@ -360,43 +344,24 @@ impl Session {
         if mutated!(FloorForgetsParked) {
             self.waited.retain(|sequence| *sequence > floor);
         }
-        let mut freed = 0;
-        if self.waited.is_empty() {
-            while let Some(first) = self.replies.first_entry()
-                && *first.key() <= self.floor
-            {
-                freed += encoded_bytes(&first.remove());
-            }
-        } else {
-            let passed = self.replies.range(..=self.floor).map(|(sequence, _)| *sequence);
-            let passed: Vec<u64> = passed.filter(|sequence| !self.waited.contains(sequence)).collect();
-            freed = passed.into_iter().map(|sequence| self.forget(sequence)).sum();
-        }
-        self.reply_bytes -= freed;
-        freed
+        let (before, waited) = (self.replies.bytes(), &self.waited);
+        self.replies.forget_up_to(self.floor, |sequence| waited.contains(&sequence));
+        before - self.replies.bytes()
     }
 
     /// The client has the reply of a call that waited. Above the floor it stays: there, a retry may still be on its way.
     fn receive(&mut self, sequence: u64) -> usize {
-        if sequence > self.floor || !self.replies.contains_key(&sequence) || !self.waited.remove(&sequence) {
+        if sequence > self.floor || self.replies.get(sequence).is_none() || !self.waited.remove(&sequence) {
             return 0;
         }
-        let freed = self.forget(sequence);
-        self.reply_bytes -= freed;
-        freed
-    }
-
-    fn forget(&mut self, sequence: u64) -> usize {
-        self.replies.remove(&sequence).as_ref().map_or(0, encoded_bytes)
+        let before = self.replies.bytes();
+        self.replies.remove(sequence);
+        before - self.replies.bytes()
     }
 }
 
 fn end_of_silence(heard: Timestamp, ttl_ms: u32) -> Timestamp {
     Timestamp(heard.0.saturating_add(u64::from(ttl_ms) * 1000))
-}
-
-fn encoded_bytes(result: &CallResult) -> usize {
-    postcard::experimental::serialized_size(result).expect("a call's result has a size")
 }
 
 fn within(what: &str, held: usize, limit: usize) -> Result<(), CallError> {
@@ -527,7 +492,7 @@ mod tests {
         for slot in 1..=owners {
             let session = opened(&mut sessions, slot);
             // Counted, not held: what matters here is the sum.
-            sessions.open.get_mut(&session).unwrap().reply_bytes = REPLY_BYTES_KEPT_MAX;
+            sessions.open.get_mut(&session).unwrap().replies.pretend_bytes(REPLY_BYTES_KEPT_MAX);
             sessions.reply_bytes += REPLY_BYTES_KEPT_MAX;
         }
         let late = opened(&mut sessions, owners + 1);
