@@ -32,12 +32,14 @@ pub(crate) struct Instance {
     globals: Vec<Global>,
     meter: Meter,
     begin: TypedFunc<i64, ()>,
-    run: TypedFunc<(i64, u32), i64>,
+    run: TypedFunc<(i64, u32), (i64, i64, i64)>,
     keep: TypedFunc<(), ()>,
     undo: TypedFunc<(), ()>,
     limits: ObjectLimits,
     /// Gas that the last call was given.
     given: u64,
+    /// What it left, where that is known.
+    left: Option<i64>,
     panic_address: Option<u32>,
     before: Before,
     /// Made when it is first asked for.
@@ -110,6 +112,7 @@ impl Instance {
             meter,
             limits,
             given: 0,
+            left: None,
         };
         instance.save_rest();
         Ok(instance)
@@ -186,7 +189,7 @@ impl Instance {
     /// Calls a function of the guest's, other than for an input, with all the gas of one.
     fn call<P: WasmParams, R: WasmResults>(&mut self, name: &str, parameters: P) -> Result<R, Fault> {
         self.start_watch();
-        self.given = self.limits.gas_per_call;
+        (self.given, self.left) = (self.limits.gas_per_call, None);
         self.begin.call(&mut self.store, counted(self.given)).map_err(|error| self.fault(&error))?;
         let function = self.exports.get_typed_func::<P, R>(&mut self.store, name).expect(CHECKED);
         function.call(&mut self.store, parameters).map_err(|error| self.fault(&error))
@@ -203,12 +206,13 @@ impl Instance {
         let (for_head, for_tail) = place.split_at_mut(head.len());
         for_head.copy_from_slice(head);
         for_tail.copy_from_slice(tail);
-        self.given = self.limits.gas_per_call.min(gas);
-        let packed =
-            self.run.call(&mut self.store, (counted(self.given), length)).map_err(|error| self.fault(&error))?;
+        (self.given, self.left) = (self.limits.gas_per_call.min(gas), None);
+        let ran = self.run.call(&mut self.store, (counted(self.given), length));
+        let (packed, left, bytes) = ran.map_err(|error| self.fault(&error))?;
+        self.left = Some(left);
         let (address, length) = abi::unpack(packed);
         within(LimitKind::OutcomeBytes, length as usize, OUTCOME_BYTES_MAX)?;
-        let outcome = self.read("outcome", address, length)?;
+        let outcome = self.read_within(memory_size(bytes), "outcome", address, length)?;
         let outcome =
             Outcome::from_bytes(outcome).map_err(|error| Fault::Misbehaved(format!("its outcome is none: {error}")))?;
         within(LimitKind::Answered, outcome.answered.len(), ANSWERED_MAX)?;
@@ -221,9 +225,12 @@ impl Instance {
     /// Gas that the last call used; all of it when there was too little. Of a call that failed, what it had used when it
     /// last entered or left a function.
     pub(crate) fn gas_used(&mut self) -> u64 {
-        let left = match self.stopped_by() {
-            Some(Stopped::Gas) => 0,
-            _ => self.meter.gas.get(&mut self.store).unwrap_i64(),
+        let left = match self.left {
+            Some(left) => left,
+            None => match self.stopped_by() {
+                Some(Stopped::Gas) => 0,
+                _ => self.meter.gas.get(&mut self.store).unwrap_i64(),
+            },
         };
         (counted(self.given) - left).cast_unsigned()
     }
@@ -274,6 +281,11 @@ impl Instance {
     /// What the guest points at.
     fn read(&mut self, what: &str, address: u32, length: u32) -> Result<&[u8], Fault> {
         let bytes = self.memory_bytes();
+        self.read_within(bytes, what, address, length)
+    }
+
+    /// The same, where the size of the memory is known.
+    fn read_within(&self, bytes: usize, what: &str, address: u32, length: u32) -> Result<&[u8], Fault> {
         let start = address as usize;
         self.memory.data(&self.store)[..bytes].get(start..start + length as usize).ok_or_else(|| {
             let pages = bytes / PAGE_BYTES;
@@ -324,8 +336,7 @@ impl Instance {
     }
 
     fn memory_bytes(&mut self) -> usize {
-        let bytes = self.meter.bytes.get(&mut self.store).unwrap_i64();
-        usize::try_from(bytes).expect("the number of bytes is never negative")
+        memory_size(self.meter.bytes.get(&mut self.store).unwrap_i64())
     }
 
     fn set_memory_bytes(&mut self, bytes: usize) {
@@ -400,6 +411,11 @@ impl Instance {
 }
 
 const OUTSIDE: &str = "access outside its memory";
+
+/// What the appended code counts as the bytes of a memory.
+fn memory_size(bytes: i64) -> usize {
+    usize::try_from(bytes).expect("the number of bytes is never negative")
+}
 
 /// Gas as the appended code counts it.
 fn counted(gas: u64) -> i64 {

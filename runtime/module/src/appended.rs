@@ -11,7 +11,8 @@ pub const BEGIN_EXPORT: &str = "$concoord_begin";
 /// Name of the function that gives a place for an input and marks it: `(length i32) -> address i32`.
 pub const PLACE_EXPORT: &str = "$concoord_place";
 /// Name of the function that begins an input, takes it from [`crate::Notes::input`] and runs `concoord_call` with it:
-/// `(gas i64, length i32) -> i64`.
+/// `(gas i64, length i32) -> (i64, gas left i64, bytes of memory i64)`. The host has to know these two after every input, and a
+/// global costs it more to read than a result.
 pub const RUN_EXPORT: &str = "$concoord_run";
 /// Name of the function that keeps what was written, so that the undo log is empty: `() -> ()`.
 pub const KEEP_EXPORT: &str = "$concoord_keep";
@@ -55,7 +56,7 @@ const I32: ValType = ValType::I32;
 const I64: ValType = ValType::I64;
 /// Their types, without repetition.
 const TYPES: [(&[ValType], &[ValType]); 6] =
-    [(&[], &[]), (&[I32], &[]), (&[I32, I32], &[]), (&[I32], &[I32]), (&[I64], &[]), (&[I64, I32], &[I64])];
+    [(&[], &[]), (&[I32], &[]), (&[I32, I32], &[]), (&[I32], &[I32]), (&[I64], &[]), (&[I64, I32], &[I64, I64, I64])];
 /// Which of [`TYPES`] each function has, in the order of their indices.
 const TYPE_OF: [u32; 11] = [1, 1, 2, 2, 2, 3, 4, 3, 5, 0, 0];
 

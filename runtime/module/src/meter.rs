@@ -237,7 +237,8 @@ impl Meter {
         code.local_get(GAS).call(self.functions.begin);
         code.local_get(LENGTH).call(self.functions.place);
         code.i32_const(layout.input().cast_signed()).local_get(LENGTH).memory_copy(GUEST, NOTES);
-        code.local_get(LENGTH).call(call).end();
+        code.local_get(LENGTH).call(call);
+        code.global_get(self.globals.gas).global_get(self.globals.bytes).end();
         function
     }
 }
