@@ -88,9 +88,10 @@ impl Hint {
 #[derive(Debug)]
 pub(crate) struct Updates {
     session: Session,
-    waiting: VecDeque<Update>,
-    calls: BTreeMap<CallId, Update>,
-    parked: BTreeMap<CallId, Update>,
+    // Boxed, because updates are large, and moved from one to another and within each.
+    waiting: VecDeque<Box<Update>>,
+    calls: BTreeMap<CallId, Box<Update>>,
+    parked: BTreeMap<CallId, Box<Update>>,
     /// Numbers of the session that were parked and are answered, which the cluster is to be told.
     received: VecDeque<u64>,
     /// Numbered updates to be sent, roughly in order. May name some that are gone.
@@ -152,7 +153,7 @@ impl Updates {
 
     fn push_request(&mut self, request: Request, known_as: Option<Option<String>>, kind: Kind, caller: Caller<Answer>) {
         let (way, attempts, cancelled) = (Way::Ready, 0, false);
-        self.waiting.push_back(Update { request, caller, known_as, way, attempts, kind, cancelled });
+        self.waiting.push_back(Box::new(Update { request, caller, known_as, way, attempts, kind, cancelled }));
     }
 
     /// Updates that reached nobody, because the objects that had their names are gone. They were not executed, and under
@@ -262,8 +263,16 @@ impl Updates {
             self.later.pop_first();
             self.ready.push_back(call);
         }
+        let floor = match self.session {
+            Session::Open { token, next } if !self.ready.is_empty() => {
+                Some((token.session, self.floor(token.session, next)))
+            }
+            _ => None,
+        };
         while let Some(&call) = self.ready.front() {
-            self.send_call(call, push)?;
+            // A session that is gone has no floor to move, and its calls no future but an answer that says so.
+            let floor = floor.filter(|(session, _)| *session == call.session).map(|(_, floor)| floor);
+            self.send_call(call, floor, push)?;
             self.ready.pop_front();
         }
         Ok(self.sent > before)
@@ -338,16 +347,13 @@ impl Updates {
         self.calls.range(first).next().map_or(next, |(call, _)| call.sequence) - 1
     }
 
+    /// `now_open` is the floor of the open session, if the call is one of it.
     fn send_call(
         &mut self,
         call: CallId,
+        now_open: Option<u64>,
         push: &mut impl FnMut(&Request) -> Result<(), SendError>,
     ) -> Result<(), SendError> {
-        // A session that is gone has no floor to move, and its calls no future but an answer that says so.
-        let now_open = match self.session {
-            Session::Open { token, next } if token.session == call.session => Some(self.floor(call.session, next)),
-            _ => None,
-        };
         let update = self.calls.get_mut(&call).or_else(|| self.parked.get_mut(&call));
         let Some(update) = update else { return Ok(()) };
         if update.way == Way::Sent {
@@ -485,7 +491,7 @@ impl Updates {
         waiting.map(|(call, _)| *call).collect()
     }
 
-    fn remove(&mut self, call: CallId) -> Option<Update> {
+    fn remove(&mut self, call: CallId) -> Option<Box<Update>> {
         self.calls.remove(&call).or_else(|| self.parked.remove(&call))
     }
 
@@ -527,7 +533,7 @@ impl Updates {
         }
     }
 
-    fn finish(&mut self, call: CallId, mut update: Update, result: Result<Answer, CallError>, was_parked: bool) {
+    fn finish(&mut self, call: CallId, mut update: Box<Update>, result: Result<Answer, CallError>, was_parked: bool) {
         let error = match result {
             Ok(answer) => return update.caller.answer(Ok(answer)),
             Err(error) => error,
@@ -556,8 +562,9 @@ impl Updates {
 
     /// Gives up what nobody may wait for any longer.
     pub(crate) fn expire(&mut self, now: Instant, error: &dyn Fn(Duration, Option<CallId>) -> ClientError) {
-        let expired = |update: &Update| now >= update.caller.deadline;
-        let (late, waiting) = std::mem::take(&mut self.waiting).into_iter().partition::<VecDeque<_>, _>(expired);
+        let (late, waiting) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition::<VecDeque<_>, _>(|update| now >= update.caller.deadline);
         self.waiting = waiting;
         for update in late {
             let error = error(update.caller.after, None);
@@ -567,7 +574,7 @@ impl Updates {
             let error = error(caller.after, None);
             caller.answer(Err(error));
         }
-        let late = |_: &CallId, update: &mut Update| now >= update.caller.deadline;
+        let late = |_: &CallId, update: &mut Box<Update>| now >= update.caller.deadline;
         let calls = self.calls.extract_if(.., late).chain(self.parked.extract_if(.., late));
         for (call, update) in calls {
             self.sent -= usize::from(update.way == Way::Sent);
