@@ -63,7 +63,7 @@ class Cluster:
     """Three nodes of one system. Used with `with`: leaving kills them."""
 
     name = ""
-    # Connections over which 256 calls in flight are spread.
+    # Connections over which 256 calls in flight are spread: as many as the system does best with.
     connections = 1
     # Seconds of load before the first case, not counted.
     prepare_seconds = 0
@@ -133,7 +133,6 @@ class Concoord(Cluster):
     """The counter: a write is `increment`, a read is the linearizable query `getvalue`."""
 
     name = "concoord"
-    connections = 8
     methods = {"write": "increment", "read": "getvalue"}
 
     def start(self):
