@@ -188,6 +188,8 @@ pub enum Effect {
         message: Message,
         /// Not before the log is durable up to here.
         after: LogPosition,
+        /// For how many microseconds it may wait then for others that go the same way.
+        patience_us: u64,
     },
     /// Hand a decided batch to the application. In slot order, each once. Slots without a batch are skipped.
     Apply {

@@ -60,6 +60,10 @@ pub const MEMBERS_MAX: usize = 32;
 /// Slots by which the application of a learner may lag when it is promoted: what a busy cluster decides between two
 /// heartbeats, and little enough to apply in a moment should it have to lead.
 pub const PROMOTION_LAG_SLOTS_MAX: u64 = 512;
+/// How long what is proposed to a voter whose acceptance is not needed may wait for more to go with it, in microseconds.
+pub const LATE_VOTER_PATIENCE_US: u64 = 5_000;
+/// In each of so many slots one is sent to all voters at once, to see who is late.
+pub const RACE_SLOTS: u64 = 64;
 /// Slots that a leader proposes beyond the decided ones.
 pub const WINDOW_SLOTS_MAX: u64 = 64;
 /// Bytes that a leader proposes beyond the decided ones, unless a single value is larger.

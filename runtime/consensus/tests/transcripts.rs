@@ -260,12 +260,13 @@ impl Script {
                 self.say(id, &format!("writes {position}: {}", of_record(&record)));
                 self.appended.insert(id, position);
             }
-            Effect::Send { to, message, after } => {
+            Effect::Send { to, message, after, patience_us } => {
                 let waits = after > self.durable.get(&id).copied().unwrap_or_default();
                 let chatter = matches!(message, Message::Heartbeat(_) | Message::HeartbeatReply { .. });
                 if !(self.quiet && chatter) {
                     let after = if waits { format!(" after {after}") } else { String::new() };
-                    self.say(id, &format!("to {to:?}{after}: {}", of_message(&message)));
+                    let late = if patience_us > 0 { ", in no hurry" } else { "" };
+                    self.say(id, &format!("to {to:?}{after}{late}: {}", of_message(&message)));
                 }
                 if waits {
                     self.held.entry(id).or_default().push((after, to, message));

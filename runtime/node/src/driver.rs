@@ -9,6 +9,7 @@ use std::future::Future;
 use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use concoord_consensus::Replica;
@@ -205,7 +206,7 @@ impl Driver {
             Event::Tick => {}
             Event::Stop => self.step(now, Input::Stop { leave: false }),
             Event::Log(event) => self.on_log_event(now, event)?,
-            Event::Piece(Piece::ForPeer { to, message }) => self.links.send(to, message),
+            Event::Piece(Piece::ForPeer { to, message }) => self.links.send(to, message, Duration::ZERO),
             Event::Piece(Piece::ForClient { client, response }) => self.clients.respond(client, &response),
             Event::Piece(Piece::Nothing) => {}
         }
@@ -290,7 +291,7 @@ impl Driver {
         match event {
             LogEvent::Durable(position) => {
                 for (to, message) in self.work.held.release(position) {
-                    self.links.send(to, message);
+                    self.links.send(to, message, Duration::ZERO);
                 }
                 self.step(now, Input::Durable { position });
             }
@@ -375,9 +376,9 @@ impl Driver {
                 self.counters.records.add(1);
                 self.store.append(position, record);
             }
-            Effect::Send { to, message, after } => {
+            Effect::Send { to, message, after, patience_us } => {
                 if let Some((to, message)) = self.work.held.admit(after, (to, message)) {
-                    self.links.send(to, message);
+                    self.links.send(to, message, Duration::from_micros(patience_us));
                 }
             }
             Effect::Apply { slot, batch, replies } => self.applying.gather(Job::Apply { slot, batch, replies }),

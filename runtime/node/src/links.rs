@@ -118,15 +118,15 @@ impl Links {
     }
 
     /// Says something to a node: on its connection if there is one, else on the one that is dialed now. It may be
-    /// dropped.
-    pub(crate) fn send(&mut self, to: NodeId, message: Message) {
+    /// dropped, and it may wait for as long as `patience` for others that go with it.
+    pub(crate) fn send(&mut self, to: NodeId, message: Message, patience: Duration) {
         let counters = &self.gate.counters;
         let Some(link) = self.links.get_mut(&to) else {
             counters.peer_messages_dropped.add(1);
             return;
         };
         match &mut link.state {
-            State::Connected { outbox, .. } => push(&self.gate, outbox, to, message),
+            State::Connected { outbox, .. } => push(&self.gate, outbox, to, message, patience),
             State::Dialing { waiting, .. } => {
                 if waiting.len() == DIAL_QUEUE_MESSAGES_MAX {
                     waiting.pop_front();
@@ -159,7 +159,7 @@ impl Links {
                 let (outbox, inbox) = connection.split();
                 let watcher = Task(tokio::spawn(watch(Arc::clone(&self.gate), node, link.address, attempt, inbox)));
                 for message in waiting {
-                    push(&self.gate, &outbox, node, message);
+                    push(&self.gate, &outbox, node, message, Duration::ZERO);
                 }
                 link.state = State::Connected { attempt, since: Instant::now(), outbox, _watcher: watcher };
             }
@@ -231,9 +231,9 @@ impl Link {
     }
 }
 
-fn push(gate: &Gate, outbox: &Outbox, to: NodeId, message: Message) {
+fn push(gate: &Gate, outbox: &Outbox, to: NodeId, message: Message, patience: Duration) {
     let counters = &gate.counters;
-    match outbox.push(&PeerFrame { from: gate.node, to, message }) {
+    match outbox.push_within(&PeerFrame { from: gate.node, to, message }, patience) {
         Ok(()) => counters.peer_messages_sent.add(1),
         Err(error) => {
             counters.peer_messages_dropped.add(1);

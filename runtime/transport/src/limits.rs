@@ -19,6 +19,8 @@ pub const PEER_QUEUE_BYTES_MAX: usize = 64 << 20;
 pub const CLIENT_QUEUE_BYTES_MAX: usize = 16 << 20;
 /// What an outbox keeps of each of its two buffers when they are empty.
 pub(crate) const QUEUE_BYTES_KEPT: usize = 256 << 10;
+/// What waits in an outbox for others to go with it goes when it is this many bytes.
+pub(crate) const PATIENT_BYTES_MAX: usize = 64 << 10;
 /// Pieces that an inbox takes at once from its stream; a piece is what one packet carried.
 pub(crate) const PIECES_MAX: usize = 64;
 

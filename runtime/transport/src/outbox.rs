@@ -1,5 +1,6 @@
 //! The sending half of a connection.
 
+use std::future;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,9 +10,9 @@ use concoord_wire::codec;
 use quinn::SendStream;
 use serde::Serialize;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{self, Instant, timeout};
 
-use crate::limits::QUEUE_BYTES_KEPT;
+use crate::limits::{PATIENT_BYTES_MAX, QUEUE_BYTES_KEPT};
 use crate::quic::{self, code};
 use crate::role::Caps;
 
@@ -63,11 +64,22 @@ struct Shared {
 #[derive(Debug)]
 struct Queue {
     bytes: Vec<u8>,
+    leaves: Leaves,
     /// Bytes that the writer has taken and QUIC has not.
     in_flight: usize,
     /// The other end has received everything up to the end of the stream.
     received: bool,
     state: State,
+}
+
+/// When what waits goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaves {
+    /// Nothing waits.
+    Never,
+    /// All that waits has time until then.
+    At(Instant),
+    AtOnce,
 }
 
 /// A queue only moves down this list.
@@ -84,7 +96,8 @@ enum State {
 
 impl Outbox {
     pub(crate) fn spawn(quic: quinn::Connection, send: SendStream, caps: Caps) -> Outbox {
-        let queue = Queue { bytes: Vec::new(), in_flight: 0, received: false, state: State::Open };
+        let queue =
+            Queue { bytes: Vec::new(), leaves: Leaves::Never, in_flight: 0, received: false, state: State::Open };
         let shared = Arc::new(Shared { queue: Mutex::new(queue), wake: Notify::new(), caps });
         tokio::spawn(write(Arc::clone(&shared), quic.clone(), send));
         Outbox { handle: Arc::new(Handle { shared, quic }) }
@@ -95,6 +108,15 @@ impl Outbox {
     /// # Errors
     /// [`SendError`].
     pub fn push<T: Serialize>(&self, message: &T) -> Result<(), SendError> {
+        self.push_within(message, Duration::ZERO)
+    }
+
+    /// The same with a frame that may wait for others: it goes out with the next that may not, when there are many, and
+    /// after `patience` at the latest.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn push_within<T: Serialize>(&self, message: &T, patience: Duration) -> Result<(), SendError> {
         let shared = &self.handle.shared;
         let mut queue = shared.lock();
         if queue.state != State::Open {
@@ -103,10 +125,17 @@ impl Outbox {
         if queue.bytes.len() + queue.in_flight >= shared.caps.queue {
             return Err(SendError::Full { limit: shared.caps.queue });
         }
-        let first = queue.bytes.is_empty();
         codec::encode(GroupId(0), message, shared.caps.send, &mut queue.bytes).map_err(SendError::TooLarge)?;
+        let before = queue.leaves;
+        queue.leaves = match before {
+            Leaves::AtOnce => Leaves::AtOnce,
+            _ if patience.is_zero() || queue.bytes.len() >= PATIENT_BYTES_MAX => Leaves::AtOnce,
+            Leaves::Never => Leaves::At(Instant::now() + patience),
+            at @ Leaves::At(_) => at,
+        };
+        let news = queue.leaves != before;
         drop(queue);
-        if first {
+        if news {
             shared.wake.notify_one();
         }
         Ok(())
@@ -166,14 +195,23 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    /// Swaps what waits into `burst`, whose bytes QUIC has taken; says in which state the queue then was.
-    fn take(&self, burst: &mut Vec<u8>) -> State {
+    /// Swaps what is to leave now into `burst`, whose bytes QUIC has taken; says in which state the queue then was, and when
+    /// something leaves that does not now.
+    fn take(&self, burst: &mut Vec<u8>) -> (State, Option<Instant>) {
         burst.clear();
         burst.shrink_to(QUEUE_BYTES_KEPT);
         let mut queue = self.lock();
+        if let Leaves::At(at) = queue.leaves
+            && queue.state == State::Open
+            && Instant::now() < at
+        {
+            queue.in_flight = 0;
+            return (queue.state, Some(at));
+        }
         mem::swap(&mut queue.bytes, burst);
+        queue.leaves = Leaves::Never;
         queue.in_flight = burst.len();
-        queue.state
+        (queue.state, None)
     }
 }
 
@@ -185,7 +223,7 @@ async fn write(shared: Arc<Shared>, quic: quinn::Connection, mut send: SendStrea
     tokio::pin!(lost);
     let mut burst = Vec::new();
     let ending = loop {
-        let state = shared.take(&mut burst);
+        let (state, leaves) = shared.take(&mut burst);
         if !burst.is_empty() {
             if send.write_all(&burst).await.is_err() {
                 break State::Closed;
@@ -198,6 +236,7 @@ async fn write(shared: Arc<Shared>, quic: quinn::Connection, mut send: SendStrea
         tokio::select! {
             biased;
             () = shared.wake.notified() => {}
+            () = sleep_until(leaves) => {}
             () = &mut lost => break State::Closed,
         }
     };
@@ -211,5 +250,12 @@ async fn write(shared: Arc<Shared>, quic: quinn::Connection, mut send: SendStrea
     shared.lock().received = received;
     if shared.lock().state >= State::Finishing {
         quic.close(code::DONE, b"");
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => time::sleep_until(at).await,
+        None => future::pending().await,
     }
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use concoord_transport::{
@@ -173,6 +173,33 @@ async fn each_direction_has_its_own_cap_and_the_sender_hears_of_it() {
             assert_eq!(inbox.next::<u8>().await.unwrap(), Some(1));
         }
     }
+}
+
+#[tokio::test]
+async fn a_frame_with_patience_goes_with_the_next_without_or_with_many_or_alone_when_it_is_due() {
+    let ((outbox, _), (_, mut inbox)) = split(Role::Peer).await;
+    let patience = Duration::from_secs(100);
+    let began = Instant::now();
+    outbox.push_within(&1u8, patience).unwrap();
+    assert!(timeout(Duration::from_millis(100), inbox.next::<u8>()).await.is_err(), "it waits");
+    outbox.push_within(&2u8, Duration::ZERO).unwrap();
+    for expected in [1, 2] {
+        assert_eq!(inbox.next::<u8>().await, Ok(Some(expected)));
+    }
+    let large = Bytes::from(vec![7; 20_000]);
+    for _ in 0..4 {
+        outbox.push_within(&large, patience).unwrap();
+    }
+    for _ in 0..4 {
+        assert_eq!(inbox.next().await, Ok(Some(large.clone())));
+    }
+    assert!(began.elapsed() < SOON, "none was due");
+    let sent = Instant::now();
+    outbox.push_within(&3u8, Duration::from_millis(200)).unwrap();
+    assert_eq!(inbox.next::<u8>().await, Ok(Some(3)));
+    assert!(sent.elapsed() >= Duration::from_millis(200), "{:?}", sent.elapsed());
+    outbox.push_within(&4u8, patience).unwrap();
+    assert!(outbox.finish(SOON).await, "the last word waits for nothing");
 }
 
 #[tokio::test]

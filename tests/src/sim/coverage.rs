@@ -109,6 +109,8 @@ pub enum Kind {
     Resume,
     /// An object that failed where nobody waited, as one replica applied it.
     Suspension,
+    /// A proposal that a voter was sent in no hurry.
+    LateVoter,
     /// In the liveness phase: a member that is down for good.
     DownForGood,
     /// In the liveness phase: a member that hears nobody of the majority any more.
@@ -122,7 +124,7 @@ pub enum Kind {
 }
 
 /// All kinds, with the words for them.
-const KINDS: [(Kind, &str); 58] = [
+const KINDS: [(Kind, &str); 59] = [
     (Kind::Crash, "crashes"),
     (Kind::Blackout, "blackouts"),
     (Kind::Kill, "kills"),
@@ -176,6 +178,7 @@ const KINDS: [(Kind, &str); 58] = [
     (Kind::ExpiredSession, "sessions expired"),
     (Kind::Resume, "sessions resumed"),
     (Kind::Suspension, "suspensions applied"),
+    (Kind::LateVoter, "proposals sent late"),
     (Kind::DownForGood, "members down for good"),
     (Kind::DeafForGood, "members deaf for good"),
     (Kind::MuteForGood, "members mute for good"),

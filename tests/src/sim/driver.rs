@@ -133,7 +133,8 @@ impl World {
             }
             match effect {
                 Effect::Persist { position, record } => self.persist(id, position, record),
-                Effect::Send { to, message, after } => self.send_or_hold(id, to, message, after),
+                Effect::Send { to, message, patience_us: 0, after } => self.send_or_hold(id, to, message, after),
+                Effect::Send { to, message, patience_us, .. } => self.send_late(id, to, message, patience_us),
                 Effect::Apply { slot, batch, replies } => self.queue(id, Work::Apply(slot, batch, replies)),
                 Effect::Query(query) => self.queue(id, Work::Query(query)),
                 Effect::Ask(question) => self.queue(id, Work::Ask(question)),
@@ -200,17 +201,28 @@ impl World {
         }
     }
 
+    /// Sends what may wait for others that go the same way.
+    fn send_late(&mut self, from: NodeId, to: NodeId, message: Message, patience_us: u64) {
+        self.faults.coverage.count(Kind::LateVoter);
+        let waits = self.chance.between(0, patience_us);
+        self.transmit_after(waits, from, to, message);
+    }
+
     pub(super) fn transmit(&mut self, from: NodeId, to: NodeId, message: Message) {
+        self.transmit_after(0, from, to, message);
+    }
+
+    fn transmit_after(&mut self, waits_us: u64, from: NodeId, to: NodeId, message: Message) {
         self.check_proposal(from, &message);
         if let Err(violation) = self.checks.said(from, &message) {
             self.violation.get_or_insert(violation);
         }
         let [first, second] = self.network.delays(Place::Node(from), Place::Node(to), self.now_us, &mut self.chance);
         if let Some(delay) = second {
-            self.schedule(delay, Event::Deliver { from, to, message: message.clone() });
+            self.schedule(waits_us + delay, Event::Deliver { from, to, message: message.clone() });
         }
         if let Some(delay) = first {
-            self.schedule(delay, Event::Deliver { from, to, message });
+            self.schedule(waits_us + delay, Event::Deliver { from, to, message });
         }
     }
 

@@ -10,7 +10,7 @@ use concoord_wire::{Ballot, NodeId, Slot};
 
 use super::{Replica, Role};
 use crate::io::LogPosition;
-use crate::limits::{RESEND_BYTES_MAX, WINDOW_BYTES_MAX, WINDOW_SLOTS_MAX};
+use crate::limits::{LATE_VOTER_PATIENCE_US, RACE_SLOTS, RESEND_BYTES_MAX, WINDOW_BYTES_MAX, WINDOW_SLOTS_MAX};
 use crate::mutated;
 use crate::quorum::majority;
 
@@ -27,6 +27,10 @@ pub(super) struct Leader {
     /// The slot of a proposed change of view: nothing is proposed beyond it.
     pub(super) seal: Option<Slot>,
     next: Slot,
+    /// Voters without whose acceptance slots are decided. What they are sent may wait a little, so that they take several
+    /// slots at a time: a voter pays for each time that it wakes and syncs. If one is needed after all, it has the value
+    /// that much later, and is not among them any more when it is decided.
+    late: BTreeSet<NodeId>,
 }
 
 /// A value on its way to being decided.
@@ -37,6 +41,8 @@ struct Proposal {
     own_at: LogPosition,
     accepted_by: BTreeSet<NodeId>,
     sent_at_us: u64,
+    /// Sent to everybody at once: who has not accepted it when it is decided is late from then on.
+    is_race: bool,
 }
 
 impl Replica {
@@ -45,7 +51,15 @@ impl Replica {
         let next = self.log.decided().next();
         let first = Slot(next.0 + found.len() as u64);
         self.led_from = self.led_from.max(first);
-        self.role = Role::Leader(Leader { ballot, first, open: BTreeMap::new(), open_bytes: 0, seal: None, next });
+        self.role = Role::Leader(Leader {
+            ballot,
+            first,
+            open: BTreeMap::new(),
+            open_bytes: 0,
+            seal: None,
+            next,
+            late: BTreeSet::new(),
+        });
         self.election.leads(ballot, self.now.monotonic_us);
         self.membership.marks.clear();
         for value in found {
@@ -127,9 +141,13 @@ impl Replica {
         let Role::Leader(leader) = &mut self.role else { unreachable!("still the leader") };
         let bytes = value.size();
         leader.open_bytes += bytes;
-        leader.open.insert(slot, Proposal { bytes, own_at, accepted_by: BTreeSet::new(), sent_at_us: now_us });
+        let hurries = seals || slot.0.is_multiple_of(RACE_SLOTS);
+        let late = if hurries { BTreeSet::new() } else { leader.late.clone() };
+        let (accepted_by, is_race) = (BTreeSet::new(), late.is_empty());
+        leader.open.insert(slot, Proposal { bytes, own_at, accepted_by, sent_at_us: now_us, is_race });
         for voter in self.other_voters() {
-            self.send(voter, Message::Accept { ballot, slot, value: value.clone(), decided });
+            let message = Message::Accept { ballot, slot, value: value.clone(), decided };
+            if late.contains(&voter) { self.send_late(voter, message) } else { self.send(voter, message) }
         }
         self.decide_accepted();
     }
@@ -161,6 +179,10 @@ impl Replica {
             let fewer = usize::from(mutated!(SmallAcceptQuorum));
             if own + proposal.accepted_by.len() + fewer < majority(self.view.voters().count()) {
                 return;
+            }
+            if proposal.is_race || self.now.monotonic_us >= proposal.sent_at_us + LATE_VOTER_PATIENCE_US {
+                let others = self.view.voters().filter(|voter| *voter != self.node);
+                leader.late = others.filter(|voter| !proposal.accepted_by.contains(voter)).collect();
             }
             self.decide_next();
         }

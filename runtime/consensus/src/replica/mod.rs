@@ -66,6 +66,7 @@ use self::snapshots::Snapshots;
 use self::stopping::Stopping;
 use self::views::Membership;
 use crate::io::{Effect, Input, LogPosition, Time};
+use crate::limits::LATE_VOTER_PATIENCE_US;
 use crate::mutated;
 
 /// No cluster gets to this round by itself; a message that names one is damaged.
@@ -489,7 +490,12 @@ impl Replica {
     /// Sends what may be seen only once the log is durable up to `after`.
     fn send_after(&mut self, after: LogPosition, to: NodeId, message: Message) {
         debug_assert_ne!(to, self.node, "a replica sends nothing to itself");
-        self.effects.push(Effect::Send { to, message, after });
+        self.effects.push(Effect::Send { to, message, after, patience_us: 0 });
+    }
+
+    /// Sends what is of no hurry.
+    fn send_late(&mut self, to: NodeId, message: Message) {
+        self.effects.push(Effect::Send { to, message, after: LogPosition(0), patience_us: LATE_VOTER_PATIENCE_US });
     }
 
     /// The other voters of the view.
