@@ -44,5 +44,8 @@ pub(crate) const STREAM_WINDOW_BYTES: u32 = 16 << 20;
 pub(crate) const CLIENT_WINDOW_BYTES: u32 = 4 << 20;
 /// The same for a connection between replicas, and for what replicas send to clients.
 pub(crate) const PEER_WINDOW_BYTES: u32 = 16 << 20;
+/// Packets that an end may leave unacknowledged while it has nothing to say itself, for up to 25 ms: replies acknowledge what
+/// they reply to, and a packet that does nothing else wakes the other end.
+pub(crate) const PACKETS_UNACKNOWLEDGED_MAX: u32 = 8;
 /// Bytes sent and not yet acknowledged.
 pub(crate) const SEND_WINDOW_BYTES: u64 = 16 << 20;

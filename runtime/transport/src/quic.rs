@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ConnectionError, IdleTimeout, TransportConfig, VarInt};
+use quinn::{AckFrequencyConfig, ConnectionError, IdleTimeout, TransportConfig, VarInt};
 
 use crate::limits::{
     CLIENT_IDLE_TIMEOUT, CLIENT_KEEP_ALIVE, CLIENT_WINDOW_BYTES, HANDSHAKES_MAX, INITIAL_RTT, INITIAL_WINDOW_BYTES,
-    PEER_IDLE_TIMEOUT, PEER_KEEP_ALIVE, PEER_WINDOW_BYTES, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
+    PACKETS_UNACKNOWLEDGED_MAX, PEER_IDLE_TIMEOUT, PEER_KEEP_ALIVE, PEER_WINDOW_BYTES, SEND_WINDOW_BYTES,
+    STREAM_WINDOW_BYTES,
 };
 use crate::role::Role;
 use crate::trust;
@@ -72,8 +73,11 @@ pub(crate) fn accept_as(role: Role, quic: &quinn::Connection) {
 fn transport() -> TransportConfig {
     let mut cubic = CubicConfig::default();
     cubic.initial_window(INITIAL_WINDOW_BYTES);
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(VarInt::from_u32(PACKETS_UNACKNOWLEDGED_MAX));
     let mut transport = TransportConfig::default();
     transport
+        .ack_frequency_config(Some(acks))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
