@@ -64,7 +64,7 @@ impl World {
         let leader = self.chance.pick(&leaders);
         let victim = if self.chance.percent(40) { leader.unwrap_or(victim) } else { victim };
         let before = self.faults.coverage;
-        self.inject_into(victim, &running);
+        self.inject_into(victim, leader, &running);
         let after = self.faults.coverage;
         self.say(|| {
             let kinds = before.kinds().zip(after.kinds());
@@ -73,14 +73,15 @@ impl World {
         });
     }
 
-    fn inject_into(&mut self, victim: NodeId, running: &[NodeId]) {
+    fn inject_into(&mut self, victim: NodeId, leader: Option<NodeId>, running: &[NodeId]) {
         match self.chance.between(0, 24) {
             0 | 1 => self.lose_power(victim),
             18 => self.kill_process(victim),
             19 => self.damage_disk(victim),
             20 => self.break_disk(victim),
             21 => self.black_out(running),
-            23 => self.make_late(running, victim),
+            // Of one that does not lead it is no more than a clog.
+            23 => self.make_late(running, leader.unwrap_or(victim)),
             24 => self.flip(victim),
             2 => self.lose_disk(victim),
             3 | 4 => self.partition(running, victim),
