@@ -11,7 +11,7 @@
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use concoord_consensus::io::LogPosition;
 use concoord_wire::Slot;
@@ -19,7 +19,7 @@ use concoord_wire::record::Record;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Log, LogError, SPARES_WANTED, Spare, SpareMaker};
-use crate::limits::SPARE_RETRY_PAUSE;
+use crate::limits::{SPARE_RETRY_PAUSE, SYNC_SLOW};
 use crate::snapshots::{LoadedSnapshot, SnapshotError, SnapshotFile};
 
 /// What the threads tell the driver.
@@ -206,8 +206,14 @@ impl Writing<'_> {
                 }
             }
             if !records.is_empty() {
+                let began = Instant::now();
                 self.log.write(&records)?;
                 let durable = self.log.sync()?;
+                let took = began.elapsed();
+                if took >= SYNC_SLOW {
+                    let (ms, records) = (took.as_millis(), records.len());
+                    tracing::warn!("the disk took {ms} ms to sync the log (records: {records}); calls waited for it");
+                }
                 self.tell(LogEvent::Durable(durable));
                 records.clear();
             }
