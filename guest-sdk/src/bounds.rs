@@ -70,6 +70,8 @@ pub trait Sent: Sized {
     fn take(arguments: &mut Arguments<'_>, name: &str) -> Result<Self, Rejection>;
     /// Its postcard; that of several arguments is one after the other.
     fn encode(&self) -> Vec<u8>;
+    /// Its postcard, as what a call returns: in memory that the guest uses again.
+    fn encode_result(&self) -> Vec<u8>;
     /// Reads what must be its postcard and nothing else.
     ///
     /// # Errors
@@ -91,6 +93,18 @@ impl<T: Serialize + DeserializeOwned + Schema> Sent for T {
 
     fn encode(&self) -> Vec<u8> {
         codec::to_bytes(self)
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn encode_result(&self) -> Vec<u8> {
+        self.encode()
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn encode_result(&self) -> Vec<u8> {
+        let mut result = crate::guest::result_memory();
+        codec::append(self, &mut result);
+        result
     }
 
     fn decode(bytes: &[u8]) -> Result<T, FrameError> {

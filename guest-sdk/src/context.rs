@@ -22,7 +22,8 @@ pub struct Context {
     drawn: u64,
     call: Option<CallId>,
     caller: Option<SessionId>,
-    wanted: Outcome,
+    /// `None` as long as it wants nothing, so that what wants nothing pays for nothing.
+    wanted: Option<Box<Outcome>>,
 }
 
 impl Context {
@@ -30,7 +31,7 @@ impl Context {
     #[must_use]
     pub fn new(invocation: &Invocation<'_>) -> Context {
         let Invocation { position, now, seed, call, caller, .. } = *invocation;
-        Context { position, now, seed, drawn: 0, call, caller, wanted: Outcome::default() }
+        Context { position, now, seed, drawn: 0, call, caller, wanted: None }
     }
 
     /// Where this input stands in the order of everything that ever happens in the cluster, upgrades and restores included. A
@@ -64,22 +65,22 @@ impl Context {
 
     /// Has `timer` run with this token once the cluster's time is `due`. The same token again moves it.
     pub fn set_timer(&mut self, token: u64, due: Timestamp) {
-        self.wanted.timers.push(Timer { token, due });
+        self.wanted().timers.push(Timer { token, due });
     }
 
     /// Tells whoever watches the object, or this topic of it. What was emitted by the newest inputs is kept for those who
     /// watch later.
     pub fn emit<E: Event>(&mut self, topic: impl Into<String>, event: &E) {
-        self.wanted.events.push(abi::Event { topic: topic.into(), payload: event.encode() });
+        self.wanted().events.push(abi::Event { topic: topic.into(), payload: event.encode() });
     }
 
     /// Writes a line to each replica's log.
     pub fn log(&mut self, line: impl Into<String>) {
-        self.wanted.log.push(line.into());
+        self.wanted().log.push(line.into());
     }
 
     pub(crate) fn answer(&mut self, call: CallId, answer: Answer) {
-        self.wanted.answered.push((call, answer));
+        self.wanted().answered.push((call, answer));
     }
 
     /// The call that runs.
@@ -91,9 +92,20 @@ impl Context {
         self.call.expect("only a call can wait")
     }
 
+    fn wanted(&mut self) -> &mut Outcome {
+        self.wanted.get_or_insert_default()
+    }
+
+    /// Whether the input wants nothing but its reply.
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) fn wants_nothing(&self) -> bool {
+        self.wanted.is_none()
+    }
+
     /// Everything that the input wants. Who was answered within its own call was never parked.
     pub(crate) fn finish(self, reply: Reply) -> Outcome {
-        let Context { call, mut wanted, .. } = self;
+        let Context { call, wanted, .. } = self;
+        let mut wanted = wanted.map_or_else(Outcome::default, |wanted| *wanted);
         wanted.reply = reply;
         if wanted.reply == Reply::Parked
             && let Some(own) = wanted.answered.iter().position(|(answered, _)| Some(*answered) == call)

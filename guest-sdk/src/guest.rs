@@ -8,19 +8,22 @@ use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::panic::PanicHookInfo;
 
-use concoord_wire::abi::{self, Answer, Invocation, Outcome, Rejection, Reply, Trigger};
+use concoord_wire::abi::{self, Answer, Invocation, Outcome, RETURNED_BYTES, Rejection, Reply, Trigger};
 use concoord_wire::codec;
 
-use crate::Object;
+use crate::{Context, Object};
 
 /// What a buffer keeps when a larger one is not needed any more, so that one large call does not stay in every snapshot.
 const BUFFER_BYTES_KEPT: usize = 64 << 10;
+/// What the memory for outputs has at least: enough for a plain answer whose length is encoded in one byte.
+const OUTPUT_BYTES_MIN: usize = 128 + RETURNED_BYTES;
 /// Bytes of a panic's text; with its length it makes 1 KiB.
 const PANIC_BYTES_MAX: usize = 1020;
 
 thread_local! {
     static INPUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static OUTPUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static RESULT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     static RECORDING_PANICS: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -121,6 +124,37 @@ fn output_outcome(outcome: &Outcome) -> i64 {
     })
 }
 
+/// As [`output`] with the outcome of a call that returned and wants nothing else. The memory stays as long as it is, so that it
+/// is not filled with zeros for each output.
+fn output_returned(result: Vec<u8>) -> i64 {
+    let place = OUTPUT.with_borrow_mut(|output| {
+        shrink(output, OUTPUT_BYTES_MIN);
+        if output.len() < OUTPUT_BYTES_MIN {
+            output.resize(OUTPUT_BYTES_MIN, 0);
+        }
+        let length = Outcome::write_returned(&result, output)?;
+        Some(place_of(&output[..length]))
+    });
+    match place {
+        Some(place) => {
+            give_back(result);
+            place
+        }
+        None => output_outcome(&Outcome { reply: Reply::Now(Answer::Returned(result)), ..Outcome::default() }),
+    }
+}
+
+/// Memory for the next result, empty: that of one before.
+pub(crate) fn result_memory() -> Vec<u8> {
+    RESULT.take()
+}
+
+fn give_back(mut result: Vec<u8>) {
+    result.clear();
+    shrink(&mut result, 0);
+    RESULT.set(result);
+}
+
 fn place_of(output: &[u8]) -> i64 {
     abi::pack(output.as_ptr().expose_provenance() as u32, output.len() as u32)
 }
@@ -134,16 +168,21 @@ pub fn describe<T: Object>() -> i64 {
 
 /// Runs the input of `length` bytes in the buffer.
 pub fn call<T: Object>(state: &mut Option<T>, length: u32) -> i64 {
-    let outcome = with_input(length, |input| {
+    with_input(length, |input| {
         let (invocation, arguments): (Invocation<'_>, &[u8]) =
             Invocation::take(input).expect("the host encodes invocations as this ABI says");
         match (&invocation.trigger, state.as_mut()) {
-            (Trigger::Init, _) => init(state, T::create(arguments)),
-            (_, Some(object)) => object.dispatch(&invocation, arguments),
+            (Trigger::Init, _) => output_outcome(&init(state, T::create(arguments))),
+            (trigger, Some(object)) => {
+                let mut cx = Context::new(&invocation);
+                match object.react(&mut cx, trigger, arguments) {
+                    Reply::Now(Answer::Returned(result)) if cx.wants_nothing() => output_returned(result),
+                    reply => output_outcome(&cx.finish(reply)),
+                }
+            }
             (_, None) => panic!("called before Init"),
         }
-    });
-    output_outcome(&outcome)
+    })
 }
 
 fn init<T>(state: &mut Option<T>, created: Result<T, Rejection>) -> Outcome {

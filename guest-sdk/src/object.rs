@@ -50,21 +50,27 @@ pub trait Object: Described + State {
     /// Runs one input. [`Trigger::Init`] is not one of an existing object: see [`Object::create`].
     fn dispatch(&mut self, invocation: &Invocation<'_>, arguments: &[u8]) -> Outcome {
         let mut cx = Context::new(invocation);
-        let mut reply = Reply::None;
-        match invocation.trigger {
-            Trigger::Call { method } => reply = self.run(&mut cx, method, arguments),
+        let reply = self.react(&mut cx, &invocation.trigger, arguments);
+        cx.finish(reply)
+    }
+
+    /// As [`Object::dispatch`]; what the input wants beside a reply stays in the context.
+    #[doc(hidden)]
+    fn react(&mut self, cx: &mut Context, trigger: &Trigger<'_>, arguments: &[u8]) -> Reply {
+        match *trigger {
+            Trigger::Call { method } => return self.run(cx, method, arguments),
             Trigger::Init => {}
             Trigger::Cancelled { call } => {
                 self.drop_ended(Ended::Call(call));
-                self.on_cancelled(&mut cx, call);
+                self.on_cancelled(cx, call);
             }
             Trigger::SessionClosed { session } => {
                 self.drop_ended(Ended::Session(session));
-                self.on_session_closed(&mut cx, session);
+                self.on_session_closed(cx, session);
             }
-            Trigger::Timer { token } => self.on_timer(&mut cx, token),
+            Trigger::Timer { token } => self.on_timer(cx, token),
         }
-        cx.finish(reply)
+        Reply::None
     }
 
     /// The state, for an upgrade to another version of the object.

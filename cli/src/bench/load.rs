@@ -150,9 +150,10 @@ async fn call_until(client: Rc<Client>, load: Rc<Load>, measured: Rc<RefCell<Mea
             let mut measured = measured.borrow_mut();
             if failed { measured.errors += 1 } else { measured.answered(now - sent) }
         }
+        sent = now;
         if failed {
             tokio::time::sleep(ERROR_PAUSE).await;
+            sent = Instant::now();
         }
-        sent = Instant::now();
     }
 }

@@ -230,12 +230,12 @@ fn arm(object: &Ident, method: &Method) -> TokenStream {
             let error = sent(error);
             quote! {
                 match #call {
-                    ::core::result::Result::Ok(result) => Answer::Returned(#result::encode(&result)),
+                    ::core::result::Result::Ok(result) => Answer::Returned(#result::encode_result(&result)),
                     ::core::result::Result::Err(error) => Answer::Failed(#error::encode(&error)),
                 }
             }
         }
-        None => quote!(Answer::Returned(#result::encode(&#call))),
+        None => quote!(Answer::Returned(#result::encode_result(&#call))),
     };
     quote! {
         #text => {

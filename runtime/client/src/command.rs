@@ -5,10 +5,11 @@ use concoord_wire::abi::Answer;
 use concoord_wire::client::{Consistency, Description, Events, Part, Request};
 use concoord_wire::member::Roster;
 use concoord_wire::{ObjectId, Position};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 
 use crate::error::ClientError;
+use crate::places::Place;
 use crate::session::SessionToken;
 
 /// Somebody who waits for a `T`. Dropping it unanswered reads as [`ClientError::Closed`] at the other end.
@@ -20,7 +21,7 @@ pub(crate) struct Caller<T> {
     /// The same as a time, for the text of the error.
     pub(crate) after: Duration,
     /// One of the places for outstanding requests.
-    pub(crate) place: OwnedSemaphorePermit,
+    pub(crate) place: Place,
 }
 
 impl<T> Caller<T> {

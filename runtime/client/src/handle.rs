@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use concoord_wire::member::Roster;
 use concoord_wire::{ObjectId, Position, codec};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::addresses;
@@ -26,6 +25,7 @@ use crate::error::ClientError;
 use crate::limits::{TIMEOUT_MAX, WATCHED_AGAIN_AFTER};
 use crate::names::Names;
 use crate::options::Options;
+use crate::places::Places;
 use crate::session::SessionToken;
 use crate::task::{Start, run};
 use crate::watch::{From, Watch};
@@ -35,7 +35,7 @@ use crate::watch::{From, Watch};
 #[derive(Clone, Debug)]
 pub struct Client {
     commands: mpsc::UnboundedSender<Command>,
-    places: Arc<Semaphore>,
+    places: Places,
     /// How many sessions were lost.
     lost: watch::Receiver<u64>,
     options: Options,
@@ -80,7 +80,7 @@ impl Client {
             lost: lost_sender,
             random,
         }));
-        let places = Arc::new(Semaphore::new(options.outstanding_max.min(Semaphore::MAX_PERMITS)));
+        let places = Places::new(options.outstanding_max);
         let client = Client { commands: sender, places, lost, options };
         client.with_timeout(limit).view().await?;
         if options.session.is_some() {
@@ -338,7 +338,7 @@ impl Client {
         command: impl FnOnce(Caller<T>) -> Command,
     ) -> Result<oneshot::Receiver<Result<T, ClientError>>, ClientError> {
         let limit = self.options.outstanding_max;
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| ClientError::Busy { limit })?;
+        let place = self.places.take().ok_or(ClientError::Busy { limit })?;
         let (reply, answer) = oneshot::channel();
         let after = self.options.timeout.min(TIMEOUT_MAX);
         let caller = Caller { reply, deadline: Instant::now() + after, after, place };

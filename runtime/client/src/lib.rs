@@ -54,6 +54,8 @@ mod names;
 mod operator;
 mod options;
 mod outstanding;
+mod places;
+mod row;
 mod search;
 mod session;
 mod task;

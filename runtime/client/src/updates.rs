@@ -5,7 +5,7 @@
 //! nor given up, so everything below the first of a session may be forgotten by the cluster (the floor). Those that the cluster
 //! said to be parked are in `parked` instead: the floor passes them, and their answers are acknowledged one by one.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use concoord_transport::SendError;
 use concoord_wire::abi::Answer;
@@ -18,6 +18,7 @@ use tokio::time::{Duration, Instant};
 use crate::command::{Caller, Invocation, Kind};
 use crate::error::ClientError;
 use crate::limits::{BACKOFF_MAX, BACKOFF_MIN, CALLS_AHEAD_MAX, TIMEOUT_MAX};
+use crate::row::Row;
 use crate::session::{SessionToken, Signs};
 
 /// Whether a request is on its way.
@@ -90,8 +91,8 @@ pub(crate) struct Updates {
     session: Session,
     // Boxed, because updates are large, and moved from one to another and within each.
     waiting: VecDeque<Box<Update>>,
-    calls: BTreeMap<CallId, Box<Update>>,
-    parked: BTreeMap<CallId, Box<Update>>,
+    calls: Row<CallId, Box<Update>>,
+    parked: Row<CallId, Box<Update>>,
     /// Numbers of the session that were parked and are answered, which the cluster is to be told.
     received: VecDeque<u64>,
     /// Numbered updates to be sent, roughly in order. May name some that are gone.
@@ -116,8 +117,8 @@ impl Updates {
         Updates {
             session,
             waiting: VecDeque::new(),
-            calls: BTreeMap::new(),
-            parked: BTreeMap::new(),
+            calls: Row::default(),
+            parked: Row::default(),
             received: VecDeque::new(),
             ready: VecDeque::new(),
             later: BTreeSet::new(),
@@ -228,9 +229,9 @@ impl Updates {
     pub(crate) fn on_connection_changed(&mut self) {
         self.later.clear();
         self.ready.clear();
-        for (call, update) in self.parked.iter_mut().chain(&mut self.calls) {
+        for (call, update) in self.parked.iter_mut().chain(self.calls.iter_mut()) {
             update.way = Way::Ready;
-            self.ready.push_back(*call);
+            self.ready.push_back(call);
         }
         if let Session::Opening { way, .. } | Session::Resuming { way, .. } = &mut self.session {
             *way = Way::Ready;
@@ -343,8 +344,8 @@ impl Updates {
 
     /// All numbers of the session up to this one are answered, given up or parked.
     fn floor(&self, session: SessionId, next: u64) -> u64 {
-        let first = CallId { session, sequence: 0 }..=CallId { session, sequence: u64::MAX };
-        self.calls.range(first).next().map_or(next, |(call, _)| call.sequence) - 1
+        let first = self.calls.first_from(CallId { session, sequence: 0 }).filter(|call| call.session == session);
+        first.map_or(next, |call| call.sequence) - 1
     }
 
     /// `now_open` is the floor of the open session, if the call is one of it.
@@ -354,7 +355,7 @@ impl Updates {
         now_open: Option<u64>,
         push: &mut impl FnMut(&Request) -> Result<(), SendError>,
     ) -> Result<(), SendError> {
-        let update = self.calls.get_mut(&call).or_else(|| self.parked.get_mut(&call));
+        let update = self.calls.get_mut(call).or_else(|| self.parked.get_mut(call));
         let Some(update) = update else { return Ok(()) };
         if update.way == Way::Sent {
             return Ok(());
@@ -370,7 +371,7 @@ impl Updates {
         match push(&update.request) {
             Ok(()) => {}
             Err(SendError::TooLarge(error)) => {
-                let update = self.remove(call).expect("it was found above");
+                let (update, _) = self.remove(call).expect("it was found above");
                 let (size, limit) = (error.size, error.limit);
                 update.caller.answer(Err(ClientError::TooLarge { what: "a call", size, limit }));
                 return Ok(());
@@ -463,7 +464,7 @@ impl Updates {
 
     /// A call waits for another one.
     pub(crate) fn on_parked(&mut self, now: Instant, call: CallId) {
-        if let Some(mut update) = self.calls.remove(&call) {
+        if let Some(mut update) = self.calls.remove(call) {
             if let Kind::Waiting(wait) = update.kind {
                 let wait = wait.map_or(TIMEOUT_MAX, |wait| wait.saturating_add(update.caller.after));
                 update.caller.deadline = now + wait.min(TIMEOUT_MAX);
@@ -474,25 +475,27 @@ impl Updates {
 
     /// Tells the cluster of the calls that nobody waits for any more.
     pub(crate) fn cancel_dropped(&mut self) {
-        for (call, update) in self.parked.iter_mut().chain(&mut self.calls) {
+        for (call, update) in self.parked.iter_mut().chain(self.calls.iter_mut()) {
             if matches!(update.kind, Kind::Waiting(_)) && !update.cancelled && update.caller.is_gone() {
                 update.cancelled = true;
                 self.sent -= usize::from(update.way == Way::Sent);
                 update.way = Way::Ready;
-                self.ready.push_back(*call);
+                self.ready.push_back(call);
             }
         }
     }
 
     /// The calls that wait in the cluster, or may: nobody is left to take their answers.
     pub(crate) fn waiting(&self) -> Vec<CallId> {
-        let all = self.parked.iter().chain(&self.calls);
+        let all = self.parked.iter().chain(self.calls.iter());
         let waiting = all.filter(|(_, update)| matches!(update.kind, Kind::Waiting(_)) && update.attempts > 0);
-        waiting.map(|(call, _)| *call).collect()
+        waiting.map(|(call, _)| call).collect()
     }
 
-    fn remove(&mut self, call: CallId) -> Option<Box<Update>> {
-        self.calls.remove(&call).or_else(|| self.parked.remove(&call))
+    /// Whether it was parked comes with it.
+    fn remove(&mut self, call: CallId) -> Option<(Box<Update>, bool)> {
+        let update = self.calls.remove(call).map(|update| (update, false));
+        update.or_else(|| self.parked.remove(call).map(|update| (update, true)))
     }
 
     /// `waited` says that it was parked.
@@ -506,31 +509,28 @@ impl Updates {
         if waited && self.session() == Some(call.session) && !self.received.contains(&call.sequence) {
             self.received.push_back(call.sequence);
         }
-        let was_parked = self.parked.contains_key(&call);
-        let Some(update) = self.calls.get_mut(&call).or_else(|| self.parked.get_mut(&call)) else { return Hint::Fine };
-        if update.way == Way::Sent {
-            self.sent -= 1;
-        }
-        let hint = result.as_ref().err().and_then(Hint::of);
+        let Some(hint) = result.as_ref().err().and_then(Hint::of) else {
+            if let Some((update, was_parked)) = self.remove(call) {
+                self.sent -= usize::from(update.way == Way::Sent);
+                self.finish(call, update, result, was_parked);
+            }
+            return Hint::Fine;
+        };
+        let Some(update) = self.calls.get_mut(call).or_else(|| self.parked.get_mut(call)) else { return Hint::Fine };
+        self.sent -= usize::from(update.way == Way::Sent);
         match hint {
             // Whoever leads gets it, under its number.
-            Some(hint @ Hint::NotLeader(_)) => {
+            Hint::NotLeader(_) => {
                 update.way = Way::Ready;
                 self.ready.push_back(call);
-                hint
             }
-            Some(hint) => {
+            _ => {
                 let at = now + self.random.random_range(BACKOFF_MIN..=BACKOFF_MAX);
                 update.way = Way::Later(at);
                 self.later.insert((at, call));
-                hint
-            }
-            None => {
-                let update = self.remove(call).expect("it was found above");
-                self.finish(call, update, result, was_parked);
-                Hint::Fine
             }
         }
+        hint
     }
 
     fn finish(&mut self, call: CallId, mut update: Box<Update>, result: Result<Answer, CallError>, was_parked: bool) {
@@ -574,9 +574,9 @@ impl Updates {
             let error = error(caller.after, None);
             caller.answer(Err(error));
         }
-        let late = |_: &CallId, update: &mut Box<Update>| now >= update.caller.deadline;
-        let calls = self.calls.extract_if(.., late).chain(self.parked.extract_if(.., late));
-        for (call, update) in calls {
+        let calls = self.calls.take_if(|update| now >= update.caller.deadline);
+        let parked = self.parked.take_if(|update| now >= update.caller.deadline);
+        for (call, update) in calls.into_iter().chain(parked) {
             self.sent -= usize::from(update.way == Way::Sent);
             if let Request::Call { received: Some(sequence), .. }
             | Request::Atomically { received: Some(sequence), .. } = update.request
@@ -587,15 +587,15 @@ impl Updates {
             let error = error(update.caller.after, sent);
             update.caller.answer(Err(error));
         }
-        self.later.retain(|(_, call)| self.calls.contains_key(call) || self.parked.contains_key(call));
+        self.later.retain(|(_, call)| self.calls.contains_key(*call) || self.parked.contains_key(*call));
     }
 
     /// The earliest deadline.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.waiting
             .iter()
-            .chain(self.calls.values())
-            .chain(self.parked.values())
+            .chain(self.calls.iter().map(|(_, update)| update))
+            .chain(self.parked.iter().map(|(_, update)| update))
             .map(|update| update.caller.deadline)
             .chain(self.wanted.iter().map(|caller| caller.deadline))
             .min()

@@ -6,6 +6,8 @@
 
 mod by_hand;
 
+pub use by_hand::RETURNED_BYTES;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{CallId, Position, SessionId, Timestamp, limits};

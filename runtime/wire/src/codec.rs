@@ -3,6 +3,7 @@
 //! The length is checked against the receiver's cap before a byte is kept for it, so a hostile peer costs at most the
 //! cap. A frame must be used up by its decoding: bytes left over are an error, as is a version we do not speak.
 
+use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -12,6 +13,9 @@ use crate::GroupId;
 pub const VERSION: u8 = 1;
 
 const LENGTH_BYTES: usize = 4;
+/// Up to so many bytes are copied one by one in a guest: there, the instruction that copies many costs more, as its range is
+/// checked.
+pub(crate) const BYTES_ONE_BY_ONE: usize = 16;
 /// Room for a value that is encoded alone; most need no more.
 const ENCODED_BYTES: usize = 24;
 /// What a reader keeps of its buffer when it is drained, so that one large frame does not pin memory for ever.
@@ -155,8 +159,32 @@ pub fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
 /// # Panics
 /// As [`to_bytes`].
 pub fn append<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
-    *out = postcard::to_extend(value, core::mem::take(out))
+    postcard::serialize_with_flavor(value, Appending(out))
         .expect("encoding of our own types into a growing buffer has no failure");
+}
+
+/// Appends what postcard writes.
+struct Appending<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Appending<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        match bytes.len() {
+            0..=BYTES_ONE_BY_ONE if cfg!(target_arch = "wasm32") => bytes.iter().for_each(|byte| self.0.push(*byte)),
+            _ => self.0.extend_from_slice(bytes),
+        }
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 /// Decodes one value that must use up `bytes`.

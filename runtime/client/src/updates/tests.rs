@@ -1,12 +1,11 @@
 //! How updates are numbered, sent, parked, acknowledged and given up.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use rand::SeedableRng;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use super::*;
+use crate::places::Places;
 
 const SESSION: SessionId = SessionId { slot: Slot(4), index: 2 };
 
@@ -18,7 +17,7 @@ type Answered = oneshot::Receiver<Result<Answer, ClientError>>;
 
 fn invocation(deadline: Instant) -> (Invocation, Answered) {
     let (reply, answered) = oneshot::channel();
-    let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let place = Places::new(1).take().unwrap();
     let caller = Caller { reply, deadline, after: seconds(1), place };
     let (method, arguments) = ("increment".into(), Bytes::new());
     (Invocation { kind: Kind::Update, object: None, method, arguments, caller }, answered)

@@ -53,7 +53,12 @@ impl Replies {
         let Err(index) = self.find(sequence) else { return false };
         let bytes = encoded_bytes(&result);
         self.bytes += bytes;
-        self.kept.insert(index, Kept { sequence, result, bytes });
+        let kept = Kept { sequence, result, bytes };
+        if index == self.kept.len() {
+            self.kept.push_back(kept)
+        } else {
+            self.kept.insert(index, kept)
+        }
         true
     }
 
@@ -71,7 +76,7 @@ impl Replies {
                 index += 1;
             } else {
                 self.bytes -= kept.bytes;
-                self.kept.remove(index);
+                _ = if index == 0 { self.kept.pop_front() } else { self.kept.remove(index) };
             }
         }
         // A client that was busy once does not take the room for ever.

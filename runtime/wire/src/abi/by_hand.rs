@@ -4,6 +4,7 @@
 //! Only a plain call and its plain answer are done so. All else, and what is malformed, is left to postcard.
 
 use crate::abi::{Answer, Invocation, Outcome, Reply, Trigger};
+use crate::codec::BYTES_ONE_BY_ONE;
 use crate::{CallId, Position, SessionId, Slot, Timestamp, codec};
 
 /// A byte has this bit when another byte of the same number follows.
@@ -21,10 +22,10 @@ const SOME: u8 = 1;
 const TRIGGER_CALL: u8 = 1;
 const REPLY_NOW: u8 = 1;
 const ANSWER_RETURNED: u8 = 0;
-/// Up to so many bytes are copied one by one: in a guest, the instruction that copies many costs more, as its range is checked.
-const BYTES_ONE_BY_ONE: usize = 16;
 /// Nobody answered, no events, no timers, no lines.
 const NOTHING_ELSE: [u8; 4] = [0; 4];
+/// Bytes of a plain answer besides its result.
+pub const RETURNED_BYTES: usize = 3 + NOTHING_ELSE.len();
 
 impl<'a> Invocation<'a> {
     /// Appends the encoding.
@@ -70,24 +71,36 @@ impl Outcome {
         let Outcome { reply, answered, events, timers, log } = self;
         match reply {
             Reply::Now(Answer::Returned(result))
-                if result.len() < usize::from(MORE)
+                if result.len() < MORE.into()
                     && answered.is_empty()
                     && events.is_empty()
                     && timers.is_empty()
                     && log.is_empty() =>
             {
-                out.reserve(3 + result.len() + NOTHING_ELSE.len());
-                out.push(REPLY_NOW);
-                out.push(ANSWER_RETURNED);
-                out.push(result.len() as u8);
-                match result.len() {
-                    0..=BYTES_ONE_BY_ONE => result.iter().for_each(|byte| out.push(*byte)),
-                    _ => out.extend_from_slice(result),
-                }
-                NOTHING_ELSE.iter().for_each(|byte| out.push(*byte));
+                let start = out.len();
+                out.resize(start + RETURNED_BYTES + result.len(), 0);
+                Outcome::write_returned(result, &mut out[start..]).expect("there is room");
             }
             _ => codec::append(self, out),
         }
+    }
+
+    /// Writes the encoding of the outcome of a call that returned and wants nothing else to the beginning of `out`; gives
+    /// its length. `None` when it is not written: `out` or a length of one byte is too short for it.
+    pub fn write_returned(result: &[u8], out: &mut [u8]) -> Option<usize> {
+        let length = RETURNED_BYTES + result.len();
+        let ([reply, answer, result_length, rest @ ..], true) = (out.get_mut(..length)?, result.len() < MORE.into())
+        else {
+            return None;
+        };
+        (*reply, *answer, *result_length) = (REPLY_NOW, ANSWER_RETURNED, result.len() as u8);
+        let (for_result, nothing_else) = rest.split_at_mut(result.len());
+        match result.len() {
+            0..=BYTES_ONE_BY_ONE => for_result.iter_mut().zip(result).for_each(|(to, from)| *to = *from),
+            _ => for_result.copy_from_slice(result),
+        }
+        nothing_else.iter_mut().zip(NOTHING_ELSE).for_each(|(to, from)| *to = from);
+        Some(length)
     }
 
     /// Reads one that must use up `bytes`.
@@ -133,9 +146,23 @@ fn plain_call(input: &[u8]) -> Option<(Invocation<'_>, &[u8])> {
     unread.is(TRIGGER_CALL)?;
     let length = unread.byte().filter(|length| *length < MORE)?;
     let (method, arguments) = unread.0.split_at_checked(length.into())?;
-    let method = core::str::from_utf8(method).ok()?;
+    let method = text(method)?;
     let trigger = Trigger::Call { method };
     Some((Invocation { position, now, seed, call: Some(call), caller: Some(caller), trigger }, arguments))
+}
+
+/// A name: most are ASCII, which is told eight bytes at once. In a guest, the check of the standard library takes a tenth of a
+/// small call's instructions.
+#[inline]
+#[allow(unsafe_code, reason = "no safe function takes bytes of which each was looked at")]
+fn text(bytes: &[u8]) -> Option<&str> {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let others = words.iter().any(|word| u64::from_le_bytes(*word) & MORE_OF_WORD != 0);
+    if others || rest.iter().any(|byte| *byte >= MORE) {
+        return core::str::from_utf8(bytes).ok();
+    }
+    // SAFETY: each byte is below 0x80, so all are ASCII, which is UTF-8.
+    Some(unsafe { core::str::from_utf8_unchecked(bytes) })
 }
 
 /// What is still to be read.
