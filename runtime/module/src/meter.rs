@@ -113,9 +113,10 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// Stops the input if the `i32` on the stack is not zero.
+    /// Stops the input if the `i32` on the stack is not zero. That the function does not return is said here too: so the
+    /// compiler keeps nothing across the call, and puts it behind all that runs. That is a quarter of a small call's time.
     pub(crate) fn stop_if(self, code: &mut InstructionSink<'_>, why: Stopped) {
-        code.if_(BlockType::Empty).i32_const(why as i32).call(self.functions.stop).end();
+        code.if_(BlockType::Empty).i32_const(why as i32).call(self.functions.stop).unreachable().end();
     }
 
     /// Takes gas from what a local says is left, and stops the input when there is not as much.
