@@ -115,13 +115,17 @@ fn output(bytes: Vec<u8>) -> i64 {
 }
 
 /// As [`output`] with an encoded outcome, in the memory of the output before.
-fn output_outcome(outcome: &Outcome) -> i64 {
-    OUTPUT.with_borrow_mut(|output| {
+fn output_outcome(outcome: Outcome) -> i64 {
+    let place = OUTPUT.with_borrow_mut(|output| {
         output.clear();
         shrink(output, 0);
         outcome.append(output);
         place_of(output)
-    })
+    });
+    if let Reply::Now(Answer::Returned(result)) = outcome.reply {
+        give_back(result);
+    }
+    place
 }
 
 /// As [`output`] with the outcome of a call that returned and wants nothing else. The memory stays as long as it is, so that it
@@ -140,7 +144,7 @@ fn output_returned(result: Vec<u8>) -> i64 {
             give_back(result);
             place
         }
-        None => output_outcome(&Outcome { reply: Reply::Now(Answer::Returned(result)), ..Outcome::default() }),
+        None => output_outcome(Outcome { reply: Reply::Now(Answer::Returned(result)), ..Outcome::default() }),
     }
 }
 
@@ -172,12 +176,12 @@ pub fn call<T: Object>(state: &mut Option<T>, length: u32) -> i64 {
         let (invocation, arguments): (Invocation<'_>, &[u8]) =
             Invocation::take(input).expect("the host encodes invocations as this ABI says");
         match (&invocation.trigger, state.as_mut()) {
-            (Trigger::Init, _) => output_outcome(&init(state, T::create(arguments))),
+            (Trigger::Init, _) => output_outcome(init(state, T::create(arguments))),
             (trigger, Some(object)) => {
                 let mut cx = Context::new(&invocation);
                 match object.react(&mut cx, trigger, arguments) {
                     Reply::Now(Answer::Returned(result)) if cx.wants_nothing() => output_returned(result),
-                    reply => output_outcome(&cx.finish(reply)),
+                    reply => output_outcome(cx.finish(reply)),
                 }
             }
             (_, None) => panic!("called before Init"),

@@ -250,6 +250,12 @@ async fn collections(client: &Client) {
     assert_eq!((stack.append("a".into()).await, stack.append("b".into()).await), (Ok(()), Ok(())));
     assert_eq!((stack.get_size().await, stack.get_stack().await), (Ok(2), Ok(strings(&["a", "b"]))));
     assert_eq!(stack.pop().await, Ok(Some("b".into())));
+    // Answers around the length whose encoding takes two bytes, and long and short ones by turns.
+    for length in (115..135).chain([0, 1000, 1, 100_000, 17]) {
+        let text = "t".repeat(length);
+        assert_eq!(stack.append(text.clone()).await, Ok(()));
+        assert_eq!(stack.pop().await, Ok(Some(text)));
+    }
 
     let log = LogProxy::named(client, typed("log"));
     assert_eq!((log.append("a".into()).await, log.write("b".into()).await), (Ok(()), Ok(())));

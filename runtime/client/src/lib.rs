@@ -15,6 +15,8 @@
 //! | `task.rs`         | the loop: commands, frames, finished dials and timers go in, frames go out          |
 //! | `outstanding.rs`  | what callers wait for: names of objects, and the two tables below                  |
 //! | `updates.rs`      | the session and its calls: numbers, floor, exactly-once retries                    |
+//! | `row.rs`          | a map for what comes and goes in order                                             |
+//! | `places.rs`       | how many requests may be outstanding                                               |
 //! | `session.rs`      | the session's token, and whether the cluster still has it                          |
 //! | `asks.rs`         | queries, descriptions and views, which any replica answers                         |
 //! | `together.rs`     | calls of proxies that are executed as one                                          |

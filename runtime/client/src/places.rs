@@ -21,9 +21,10 @@ impl Places {
 
     /// `None` when all are taken.
     pub(crate) fn take(&self) -> Option<Place> {
-        let place = Place(Arc::clone(&self.taken));
+        let one_more = |taken| (taken < self.limit).then_some(taken + 1);
         // Only the number counts: nothing else is passed from one thread to another by it.
-        (self.taken.fetch_add(1, Ordering::Relaxed) < self.limit).then_some(place)
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Place(Arc::clone(&self.taken)))
     }
 }
 

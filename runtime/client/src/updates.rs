@@ -5,7 +5,7 @@
 //! nor given up, so everything below the first of a session may be forgotten by the cluster (the floor). Those that the cluster
 //! said to be parked are in `parked` instead: the floor passes them, and their answers are acknowledged one by one.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use concoord_transport::SendError;
 use concoord_wire::abi::Answer;
@@ -92,7 +92,7 @@ pub(crate) struct Updates {
     // Boxed, because updates are large, and moved from one to another and within each.
     waiting: VecDeque<Box<Update>>,
     calls: Row<CallId, Box<Update>>,
-    parked: Row<CallId, Box<Update>>,
+    parked: BTreeMap<CallId, Box<Update>>,
     /// Numbers of the session that were parked and are answered, which the cluster is to be told.
     received: VecDeque<u64>,
     /// Numbered updates to be sent, roughly in order. May name some that are gone.
@@ -118,7 +118,7 @@ impl Updates {
             session,
             waiting: VecDeque::new(),
             calls: Row::default(),
-            parked: Row::default(),
+            parked: BTreeMap::new(),
             received: VecDeque::new(),
             ready: VecDeque::new(),
             later: BTreeSet::new(),
@@ -229,7 +229,8 @@ impl Updates {
     pub(crate) fn on_connection_changed(&mut self) {
         self.later.clear();
         self.ready.clear();
-        for (call, update) in self.parked.iter_mut().chain(self.calls.iter_mut()) {
+        for (call, update) in self.parked.iter_mut().map(|(call, update)| (*call, update)).chain(self.calls.iter_mut())
+        {
             update.way = Way::Ready;
             self.ready.push_back(call);
         }
@@ -355,7 +356,7 @@ impl Updates {
         now_open: Option<u64>,
         push: &mut impl FnMut(&Request) -> Result<(), SendError>,
     ) -> Result<(), SendError> {
-        let update = self.calls.get_mut(call).or_else(|| self.parked.get_mut(call));
+        let update = self.calls.get_mut(call).or_else(|| self.parked.get_mut(&call));
         let Some(update) = update else { return Ok(()) };
         if update.way == Way::Sent {
             return Ok(());
@@ -475,7 +476,8 @@ impl Updates {
 
     /// Tells the cluster of the calls that nobody waits for any more.
     pub(crate) fn cancel_dropped(&mut self) {
-        for (call, update) in self.parked.iter_mut().chain(self.calls.iter_mut()) {
+        for (call, update) in self.parked.iter_mut().map(|(call, update)| (*call, update)).chain(self.calls.iter_mut())
+        {
             if matches!(update.kind, Kind::Waiting(_)) && !update.cancelled && update.caller.is_gone() {
                 update.cancelled = true;
                 self.sent -= usize::from(update.way == Way::Sent);
@@ -487,7 +489,7 @@ impl Updates {
 
     /// The calls that wait in the cluster, or may: nobody is left to take their answers.
     pub(crate) fn waiting(&self) -> Vec<CallId> {
-        let all = self.parked.iter().chain(self.calls.iter());
+        let all = self.parked.iter().map(|(call, update)| (*call, update)).chain(self.calls.iter());
         let waiting = all.filter(|(_, update)| matches!(update.kind, Kind::Waiting(_)) && update.attempts > 0);
         waiting.map(|(call, _)| call).collect()
     }
@@ -495,7 +497,7 @@ impl Updates {
     /// Whether it was parked comes with it.
     fn remove(&mut self, call: CallId) -> Option<(Box<Update>, bool)> {
         let update = self.calls.remove(call).map(|update| (update, false));
-        update.or_else(|| self.parked.remove(call).map(|update| (update, true)))
+        update.or_else(|| self.parked.remove(&call).map(|update| (update, true)))
     }
 
     /// `waited` says that it was parked.
@@ -516,7 +518,7 @@ impl Updates {
             }
             return Hint::Fine;
         };
-        let Some(update) = self.calls.get_mut(call).or_else(|| self.parked.get_mut(call)) else { return Hint::Fine };
+        let Some(update) = self.calls.get_mut(call).or_else(|| self.parked.get_mut(&call)) else { return Hint::Fine };
         self.sent -= usize::from(update.way == Way::Sent);
         match hint {
             // Whoever leads gets it, under its number.
@@ -575,7 +577,7 @@ impl Updates {
             caller.answer(Err(error));
         }
         let calls = self.calls.take_if(|update| now >= update.caller.deadline);
-        let parked = self.parked.take_if(|update| now >= update.caller.deadline);
+        let parked = self.parked.extract_if(.., |_, update| now >= update.caller.deadline);
         for (call, update) in calls.into_iter().chain(parked) {
             self.sent -= usize::from(update.way == Way::Sent);
             if let Request::Call { received: Some(sequence), .. }
@@ -587,7 +589,7 @@ impl Updates {
             let error = error(update.caller.after, sent);
             update.caller.answer(Err(error));
         }
-        self.later.retain(|(_, call)| self.calls.contains_key(*call) || self.parked.contains_key(*call));
+        self.later.retain(|(_, call)| self.calls.contains_key(*call) || self.parked.contains_key(call));
     }
 
     /// The earliest deadline.
@@ -595,7 +597,7 @@ impl Updates {
         self.waiting
             .iter()
             .chain(self.calls.iter().map(|(_, update)| update))
-            .chain(self.parked.iter().map(|(_, update)| update))
+            .chain(self.parked.values())
             .map(|update| update.caller.deadline)
             .chain(self.wanted.iter().map(|caller| caller.deadline))
             .min()

@@ -85,7 +85,7 @@ pub(crate) const PUBLISH_BACKOFF_MIN: Duration = Duration::from_millis(500);
 /// Longest pause after a failed publication.
 pub(crate) const PUBLISH_BACKOFF_MAX: Duration = Duration::from_secs(4);
 
-/// A sync of the log that takes as long as this is told: longer than others wait for a silent leader.
+/// A write and sync of the log that takes as long as this is told: longer than others wait for a silent leader.
 pub(crate) const SYNC_SLOW: Duration = Duration::from_millis(250);
 /// Pause between two tries to make a spare segment while the disk has no room.
 pub(crate) const SPARE_RETRY_PAUSE: Duration = Duration::from_secs(1);

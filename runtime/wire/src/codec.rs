@@ -13,8 +13,8 @@ use crate::GroupId;
 pub const VERSION: u8 = 1;
 
 const LENGTH_BYTES: usize = 4;
-/// Up to so many bytes are copied one by one in a guest: there, the instruction that copies many costs more, as its range is
-/// checked.
+/// Up to so many bytes are copied one by one for a guest's sake: there, the instruction that copies many costs more, as its range
+/// is checked.
 pub(crate) const BYTES_ONE_BY_ONE: usize = 16;
 /// Room for a value that is encoded alone; most need no more.
 const ENCODED_BYTES: usize = 24;

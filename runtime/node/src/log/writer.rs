@@ -212,7 +212,9 @@ impl Writing<'_> {
                 let took = began.elapsed();
                 if took >= SYNC_SLOW {
                     let (ms, records) = (took.as_millis(), records.len());
-                    tracing::warn!("the disk took {ms} ms to sync the log (records: {records}); calls waited for it");
+                    tracing::warn!(
+                        "the disk took {ms} ms to write and sync the log (records: {records}); what this replica promises waited for it"
+                    );
                 }
                 self.tell(LogEvent::Durable(durable));
                 records.clear();

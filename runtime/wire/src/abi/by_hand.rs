@@ -315,6 +315,21 @@ mod tests {
     }
 
     #[test]
+    fn a_plain_answer_is_written_where_there_is_room_and_its_length_takes_one_byte() {
+        for length in [0, 1, 16, 17, 127] {
+            let result = vec![9; length];
+            let mut out = vec![0xff; RETURNED_BYTES + length + 2];
+            assert_eq!(Outcome::write_returned(&result, &mut out), Some(RETURNED_BYTES + length));
+            let expected = Outcome { reply: Reply::Now(Answer::Returned(result.clone())), ..Outcome::default() };
+            assert_eq!(out.split_off(RETURNED_BYTES + length), [0xff; 2]);
+            assert_eq!(out, codec::to_bytes(&expected));
+            out.pop();
+            assert_eq!(Outcome::write_returned(&result, &mut out), None);
+        }
+        assert_eq!(Outcome::write_returned(&[9; 128], &mut [0; 1000]), None);
+    }
+
+    #[test]
     fn outcomes_are_written_and_read_as_by_postcard() {
         let call = CallId { session: SessionId { slot: Slot(1), index: 2 }, sequence: 3 };
         let returned = |length| Reply::Now(Answer::Returned(vec![7; length]));
