@@ -51,12 +51,12 @@ impl<K: Ord + Copy, V> Row<K, V> {
         self.0.get(index).map(|(at, _)| *at)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &V)> {
-        self.0.iter().map(|(key, value)| (*key, value))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.0.iter().map(|(key, value)| (key, value))
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (K, &mut V)> {
-        self.0.iter_mut().map(|(key, value)| (*key, value))
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
+        self.0.iter_mut().map(|(key, value)| (&*key, value))
     }
 
     /// Takes those out that `wanted` chooses, in order.
@@ -110,8 +110,8 @@ mod tests {
             assert_eq!(row.contains_key(key), map.contains_key(&key));
             assert_eq!(row.get_mut(key), map.get_mut(&key));
             assert_eq!(row.first_from(key), map.range(key..).next().map(|(at, _)| *at));
-            assert!(row.iter().eq(map.iter().map(|(key, value)| (*key, value))));
-            assert!(row.iter_mut().eq(map.iter_mut().map(|(key, value)| (*key, value))));
+            assert!(row.iter().eq(map.iter()));
+            assert!(row.iter_mut().eq(map.iter_mut()));
         }
     }
 }

@@ -229,10 +229,9 @@ impl Updates {
     pub(crate) fn on_connection_changed(&mut self) {
         self.later.clear();
         self.ready.clear();
-        for (call, update) in self.parked.iter_mut().map(|(call, update)| (*call, update)).chain(self.calls.iter_mut())
-        {
+        for (call, update) in self.parked.iter_mut().chain(self.calls.iter_mut()) {
             update.way = Way::Ready;
-            self.ready.push_back(call);
+            self.ready.push_back(*call);
         }
         if let Session::Opening { way, .. } | Session::Resuming { way, .. } = &mut self.session {
             *way = Way::Ready;
@@ -476,22 +475,21 @@ impl Updates {
 
     /// Tells the cluster of the calls that nobody waits for any more.
     pub(crate) fn cancel_dropped(&mut self) {
-        for (call, update) in self.parked.iter_mut().map(|(call, update)| (*call, update)).chain(self.calls.iter_mut())
-        {
+        for (call, update) in self.parked.iter_mut().chain(self.calls.iter_mut()) {
             if matches!(update.kind, Kind::Waiting(_)) && !update.cancelled && update.caller.is_gone() {
                 update.cancelled = true;
                 self.sent -= usize::from(update.way == Way::Sent);
                 update.way = Way::Ready;
-                self.ready.push_back(call);
+                self.ready.push_back(*call);
             }
         }
     }
 
     /// The calls that wait in the cluster, or may: nobody is left to take their answers.
     pub(crate) fn waiting(&self) -> Vec<CallId> {
-        let all = self.parked.iter().map(|(call, update)| (*call, update)).chain(self.calls.iter());
+        let all = self.parked.iter().chain(self.calls.iter());
         let waiting = all.filter(|(_, update)| matches!(update.kind, Kind::Waiting(_)) && update.attempts > 0);
-        waiting.map(|(call, _)| call).collect()
+        waiting.map(|(call, _)| *call).collect()
     }
 
     /// Whether it was parked comes with it.
