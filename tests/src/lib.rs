@@ -4,6 +4,7 @@ pub mod bind;
 pub mod bombs;
 pub mod cluster;
 pub mod disk_faults;
+pub mod disk_watch;
 pub mod dns;
 pub mod flood;
 pub mod guests;

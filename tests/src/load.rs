@@ -2,6 +2,8 @@
 //!
 //! The counter gives each increment a value of its own. So a value that two increments were given was lost in between,
 //! and one that none was given was counted for nobody.
+//!
+//! How long clients wait is counted without the times at which the disk of the machine stood still ([`DiskWatch`]).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +15,7 @@ use concoord_objects::CounterProxy;
 use tokio::task::JoinSet;
 
 use crate::cluster::wait_for;
+use crate::disk_watch::DiskWatch;
 
 /// What clients saw from one event to the next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,15 +60,17 @@ impl Outcome {
 /// What all clients saw together.
 #[derive(Debug)]
 struct Tally {
+    disk: DiskWatch,
     periods: Vec<Period>,
     last: Instant,
     given: Given,
 }
 
 impl Tally {
-    fn on_acknowledged(&mut self, value: i64, waited: Duration) {
+    fn on_acknowledged(&mut self, value: i64, asked: Instant) {
         let now = Instant::now();
-        let gap = now - self.last;
+        let gap = self.disk.without_stalls(self.last, now);
+        let waited = self.disk.without_stalls(asked, now);
         self.last = now;
         let period = self.periods.last_mut().expect("there is one from the start");
         period.acknowledged += 1;
@@ -109,7 +114,12 @@ impl Load {
     /// Connects `clients` to the replicas at `addresses`, as `-c` takes them. Their counter must be fresh.
     #[must_use]
     pub fn start(addresses: &str, clients: usize) -> Load {
-        let tally = Tally { periods: vec![Period::default()], last: Instant::now(), given: Given::default() };
+        let tally = Tally {
+            disk: DiskWatch::start(),
+            periods: vec![Period::default()],
+            last: Instant::now(),
+            given: Given::default(),
+        };
         let tally = Arc::new(Mutex::new(tally));
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, stopping, addresses) = (Arc::clone(&tally), Arc::clone(&stop), addresses.to_owned());
@@ -153,6 +163,12 @@ impl Load {
         self.tally().periods.push(Period::default());
     }
 
+    /// How much of the time between these two the disk of the machine did not stand still.
+    #[must_use]
+    pub fn without_stalls(&self, from: Instant, to: Instant) -> Duration {
+        self.tally().disk.without_stalls(from, to)
+    }
+
     /// The present period so far, the present silence included.
     ///
     /// # Panics
@@ -160,7 +176,7 @@ impl Load {
     #[must_use]
     pub fn period(&self) -> Period {
         let tally = self.tally();
-        let silence = tally.last.elapsed();
+        let silence = tally.disk.without_stalls(tally.last, Instant::now());
         let period = tally.periods.last().expect("there is one from the start");
         Period { gap: period.gap.max(silence), ..period.clone() }
     }
@@ -192,6 +208,12 @@ impl Load {
         let (periods, acknowledged) = (tally.periods.clone(), tally.acknowledged());
         let counted = counted(addresses);
         println!("{acknowledged} increments acknowledged, {counted} counted");
+        let (stalls, stalled) = tally.disk.stalls();
+        if stalls > 0 {
+            println!(
+                "the disk of the machine stood still {stalls} times, {stalled:?} in all: no gap and no call has that in it"
+            );
+        }
         assert_eq!(counted, acknowledged, "each acknowledged increment is counted exactly once");
         Outcome { periods, acknowledged }
     }
@@ -249,9 +271,9 @@ async fn increment(client: Client, tally: Arc<Mutex<Tally>>, stop: Arc<AtomicBoo
     let counter = CounterProxy::new(client.clone());
     let mut last = 0;
     while !stop.load(Ordering::Relaxed) {
-        let began = Instant::now();
+        let asked = Instant::now();
         let value = counter.increment().await.expect("an increment is retried until it is acknowledged");
-        tally.lock().unwrap_or_else(PoisonError::into_inner).on_acknowledged(value, began.elapsed());
+        tally.lock().unwrap_or_else(PoisonError::into_inner).on_acknowledged(value, asked);
         assert!(value > last, "the counter went from {last} to {value}");
         last = value;
     }

@@ -208,12 +208,13 @@ impl Lab {
         }
         let behind = self.load.acknowledged().saturating_sub(stale_count(places.next));
         assert!(behind > 0 || is_current, "{} is as far as the others, although it hears nobody", places.next);
-        let seen = blocking(async {
+        let (cut, mut seen) = blocking(async {
             let client = Client::connect(&address_of(places.next).to_string()).await.expect("it is there");
             self.load.next_period();
             self.network.cut((shape.cut)(&places));
-            watch(&client, |leader| shape.may_lead(&places, leader)).await
+            (Instant::now(), watch(&client, |leader| shape.may_lead(&places, leader)).await)
         });
+        seen.led_after = seen.led_after.map(|after| self.load.without_stalls(cut, cut + after));
         let period = self.load.period();
         self.network.heal();
         let healed = Instant::now();
