@@ -1,6 +1,7 @@
 //! The disk of one of three replicas fails under load: the replica ends and says what failed, or goes on; nothing
 //! acknowledged is lost, and without the fault it is back.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,21 @@ impl Lab {
     fn disk(&self, address: SocketAddr) -> &DiskFaults {
         let index = self.cluster.all().iter().position(|replica| *replica == address);
         &self.disks[index.expect("it is one of the cluster")]
+    }
+
+    /// Starts a replica that has ended again, whose files can't grow. Without spare segments, it wants that at once.
+    fn begin_restart_without_spares(&mut self, victim: SocketAddr, error: DiskError) -> Fault {
+        for entry in fs::read_dir(self.disk(victim).directory()).expect("it has data") {
+            let path = entry.expect("it can be read").path();
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("spare-")) {
+                fs::remove_file(&path).expect("nobody uses it");
+            }
+        }
+        let fault = Fault { operation: Operation::Grow, at: 1, error, lasting: true };
+        self.disk(victim).reset();
+        self.disk(victim).arm(fault);
+        self.cluster.replica(victim).begin_restart();
+        fault
     }
 
     /// Waits for the fault and for what comes of it.
@@ -213,4 +229,43 @@ fn a_leader_with_a_full_disk_hands_over_says_so_and_is_back_when_there_is_room()
     let outcome = load.finish(&lab.cluster.addresses());
     println!("longest gap: {} ms", outcome.gap().as_millis());
     assert!(outcome.gap() < GAP_LIMIT && outcome.wait() < WAIT_LIMIT_MANY, "a client waited {:?}", outcome.wait());
+}
+
+#[test]
+fn a_replica_that_starts_with_a_full_disk_serves_when_there_is_room() {
+    let mut lab = Lab::new("full-start");
+    // The one that began the cluster asks for its object before it serves.
+    let first = lab.cluster.all()[0];
+    lab.cluster.replica(first).kill();
+    let load = Load::start(&lab.cluster.addresses(), CLIENTS);
+    lab.begin_restart_without_spares(first, DiskError::Full);
+    wait_for("it to say that its disk is full", || match lab.cluster.replica(first).log_since_start() {
+        log if log.contains(DiskError::Full.text()) => Ok(()),
+        log => Err(log),
+    });
+    load.wait_for_increments(INCREMENTS_AFTER);
+    assert_eq!(lab.cluster.replica(first).ended(), None, "it goes on");
+    lab.disk(first).disarm();
+    let replica = lab.cluster.replica(first);
+    wait_for("it to serve", || replica.id().ok_or_else(|| replica.log_since_start()));
+    let goal = load.acknowledged() + INCREMENTS_AFTER;
+    wait_for("it to catch up", || match stale_count(first)? {
+        count if count >= goal => Ok(()),
+        count => Err(format!("{count} of {goal}")),
+    });
+    let _ = load.finish(&lab.cluster.addresses());
+}
+
+#[test]
+fn a_replica_whose_broken_disk_has_no_place_for_a_segment_ends() {
+    let mut lab = Lab::new("broken-start");
+    let victim = lab.cluster.all()[1];
+    lab.cluster.replica(victim).kill();
+    let fault = lab.begin_restart_without_spares(victim, DiskError::Broken);
+    let replica = lab.cluster.replica(victim);
+    let status = replica.wait();
+    let said = replica.log_since_start().lines().last().unwrap_or_default().to_owned();
+    println!("{said}");
+    assert_eq!(status.code(), Some(1), "{said}");
+    lab.is_clear(victim, fault, &said);
 }

@@ -352,6 +352,8 @@ impl Driver {
 
     /// Carries out effects until there are none, and sends the log's records on their way.
     fn settle(&mut self, now: Time) {
+        // Once at a time: the cluster is asked again with the next burst, not for as long as the answer is that it can't tell.
+        let mut asked = false;
         loop {
             let mut effects = mem::take(&mut self.work.effects);
             for effect in effects.drain(..) {
@@ -360,7 +362,8 @@ impl Driver {
             // Kept for its room.
             self.work.effects = effects;
             let due = self.progress.due_load().or_else(|| {
-                let request = self.progress.due_question()?;
+                let request = (!asked).then(|| self.progress.due_question()).flatten()?;
+                asked = true;
                 Some(Input::Client { client: OWN, request })
             });
             let Some(due) = due else { break };

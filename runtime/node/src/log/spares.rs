@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::names;
 use crate::disk::{Directory, FileError, Named, PART, SECTOR_BYTES};
 
-/// What is written at a time while a segment is filled with zeros.
-const ZEROS_BYTES: usize = 1 << 20;
+/// What is written and synced at a time while a segment is filled with zeros. The log's own syncs come in between: behind
+/// the sync of a whole segment they would wait for as long as the disk takes for that, some 50 ms on a small one.
+const ZEROS_BYTES: usize = 256 << 10;
 
 /// A segment that waits: durable, of full length, its content of no meaning.
 #[derive(Debug)]
@@ -70,7 +71,8 @@ fn fill(directory: &dyn Directory, name: &str, bytes: u64) -> Result<(), FileErr
     while offset < bytes {
         let length = usize::try_from(bytes - offset).map_or(zeros.len(), |left| left.min(zeros.len()));
         file.write_at(offset, &zeros[..length]).named(directory, "write", name)?;
+        file.sync().named(directory, "sync", name)?;
         offset += length as u64;
     }
-    file.sync().named(directory, "sync", name)
+    Ok(())
 }

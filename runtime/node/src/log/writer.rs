@@ -2,7 +2,8 @@
 //!
 //! * `concoord-log` writes: everything that waits when it wakes goes into one frame and one sync, so groups grow while the
 //!   disk is busy.
-//! * `concoord-spares` makes segments ahead of need, and tries again every second while there is no room for one.
+//! * `concoord-spares` makes segments ahead of need, and tries again every second while there is no room for one. Any other
+//!   error ends the replica, as one of the log itself does.
 //!
 //! What they have to say goes into one channel, [`LogEvent`]s, in the order in which it happened; so does what the thread
 //! of [`Saver`](crate::snapshots::Saver) has to say. The requests on
@@ -266,24 +267,26 @@ impl Spares {
                             return;
                         }
                     }
-                    Err(error) => {
+                    Err(error) if error.is_full() => {
                         if !low {
-                            self.tell(Space::Low { why: error.to_string() });
+                            self.tell(LogEvent::Space(Space::Low { why: error.to_string() }));
                         }
                         low = true;
                         break;
                     }
+                    // What a disk says of one file may be true of the log's next.
+                    Err(error) => return self.tell(LogEvent::Failed(error.into())),
                 }
             }
             if low && missing == 0 {
                 low = false;
-                self.tell(Space::Enough);
+                self.tell(LogEvent::Space(Space::Enough));
             }
         }
     }
 
-    fn tell(&self, space: Space) {
+    fn tell(&self, event: LogEvent) {
         // Without a driver there is nobody to tell.
-        let _ = self.events.send(LogEvent::Space(space));
+        let _ = self.events.send(event);
     }
 }
