@@ -2,7 +2,8 @@
 //!
 //! All replicas of a test share the disk of the machine, which may be shared with other machines too. When it keeps nothing
 //! for a second, no majority can promise anything, and who waits then does not wait for this project. A file beside theirs,
-//! written and synced all the time by nobody else, tells these times from all others.
+//! written and synced all the time by nobody else, shows these times. It can't tell why the disk stands still: where it does
+//! so for much of the time, it may be what replicas themselves write, and nothing is to be had from a measurement.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -17,7 +18,9 @@ use crate::cluster::Scratch;
 const PAUSE: Duration = Duration::from_millis(20);
 /// A write and its sync take some milliseconds at most while the disk works. What takes longer is a stall.
 const STALL_MIN: Duration = Duration::from_millis(100);
-/// What is written each time. Replicas' records are of this size and larger.
+/// Stalls may take up one in so many parts of the time.
+const STALLED_PART: u32 = 2;
+/// What is written each time: a page, as for most groups of records.
 const BLOCK: [u8; 4096] = [0x5a; 4096];
 
 /// The times at which the disk stood still.
@@ -87,16 +90,31 @@ impl DiskWatch {
     /// How much of the time between these two was not spent in waiting for a disk that stood still.
     #[must_use]
     pub fn without_stalls(&self, from: Instant, to: Instant) -> Duration {
+        self.runs();
         let all = to - from;
         // Nobody asks the disk about a time in which no stall has room.
         if all < STALL_MIN { all } else { all.saturating_sub(locked(&self.stalls).within(from, to)) }
     }
 
-    /// The stalls so far: how many, and how long all of them were together.
+    /// How long the disk stood still in all since this instant.
+    ///
+    /// # Panics
+    /// When that is so much of the time that what is measured without it says nothing.
     #[must_use]
-    pub fn stalls(&self) -> (usize, Duration) {
-        let stalls = locked(&self.stalls);
-        (stalls.past.len(), stalls.past.iter().map(|(began, ended)| *ended - *began).sum())
+    pub fn stalled(&self, since: Instant) -> Duration {
+        self.runs();
+        let now = Instant::now();
+        let (stalled, all) = (locked(&self.stalls).within(since, now), now - since);
+        assert!(
+            stalled * STALLED_PART <= all,
+            "the disk stood still for {stalled:?} of {all:?}: nothing can be measured on it"
+        );
+        stalled
+    }
+
+    /// One that has ended would take all that follows for a stall.
+    fn runs(&self) {
+        assert!(self.thread.as_ref().is_some_and(|thread| !thread.is_finished()), "the watch of the disk has failed");
     }
 }
 

@@ -61,6 +61,9 @@ impl Outcome {
 #[derive(Debug)]
 struct Tally {
     disk: DiskWatch,
+    began: Instant,
+    /// The longest gap, stalls of the disk included.
+    raw: Duration,
     periods: Vec<Period>,
     last: Instant,
     given: Given,
@@ -71,6 +74,7 @@ impl Tally {
         let now = Instant::now();
         let gap = self.disk.without_stalls(self.last, now);
         let waited = self.disk.without_stalls(asked, now);
+        self.raw = self.raw.max(now - self.last);
         self.last = now;
         let period = self.periods.last_mut().expect("there is one from the start");
         period.acknowledged += 1;
@@ -116,6 +120,8 @@ impl Load {
     pub fn start(addresses: &str, clients: usize) -> Load {
         let tally = Tally {
             disk: DiskWatch::start(),
+            began: Instant::now(),
+            raw: Duration::ZERO,
             periods: vec![Period::default()],
             last: Instant::now(),
             given: Given::default(),
@@ -208,11 +214,9 @@ impl Load {
         let (periods, acknowledged) = (tally.periods.clone(), tally.acknowledged());
         let counted = counted(addresses);
         println!("{acknowledged} increments acknowledged, {counted} counted");
-        let (stalls, stalled) = tally.disk.stalls();
-        if stalls > 0 {
-            println!(
-                "the disk of the machine stood still {stalls} times, {stalled:?} in all: no gap and no call has that in it"
-            );
+        let (stalled, raw) = (tally.disk.stalled(tally.began), tally.raw);
+        if !stalled.is_zero() {
+            println!("the disk of the machine stood still for {stalled:?}: with that, the longest gap was {raw:?}");
         }
         assert_eq!(counted, acknowledged, "each acknowledged increment is counted exactly once");
         Outcome { periods, acknowledged }

@@ -38,8 +38,14 @@ fn services(server: SocketAddr) -> Result<Vec<u16>, String> {
 }
 
 /// How long it takes until the services are as wanted, which may be `limit` beside what the disk stands still.
-fn until(limit: Duration, what: &str, server: SocketAddr, wanted: impl Fn(&[u16]) -> bool) -> Duration {
-    let (disk, began) = (DiskWatch::start(), Instant::now());
+fn until(
+    disk: &DiskWatch,
+    limit: Duration,
+    what: &str,
+    server: SocketAddr,
+    wanted: impl Fn(&[u16]) -> bool,
+) -> Duration {
+    let began = Instant::now();
     wait_for(what, || match services(server)? {
         found if wanted(&found) => Ok(()),
         found => Err(format!("{found:?}")),
@@ -52,12 +58,13 @@ fn until(limit: Duration, what: &str, server: SocketAddr, wanted: impl Fn(&[u16]
 
 #[test]
 fn answers_follow_the_view() {
+    let disk = DiskWatch::start();
     let mut cluster = Cluster::new("dns");
     let started = [(); 3].map(|()| start(&mut cluster));
     let (observer, server) = started[2];
     let mut ports = started.map(|(address, _)| address.port());
     ports.sort_unstable();
-    until(LATER, "three replicas, from the last one's start", server, |found| {
+    until(&disk, LATER, "three replicas, from the last one's start", server, |found| {
         let mut found = found.to_vec();
         found.sort_unstable();
         found == ports
@@ -82,15 +89,17 @@ fn answers_follow_the_view() {
     assert_ne!(leader, observer, "who joined last does not lead");
     cluster.replica(leader).kill();
     let killed = leader.port();
-    until(ELECTION + LATER, "a new leader first, from SIGKILL of the old one", server, |found| found[0] != killed);
+    until(&disk, ELECTION + LATER, "a new leader first, from SIGKILL of the old one", server, |found| {
+        found[0] != killed
+    });
     let new = cluster.leader(observer).port();
     assert_eq!(services(server).expect("an answer")[0], new, "the one that leads");
-    until(SILENT_AFTER + LATER, "without the killed one, after that", server, |found| !found.contains(&killed));
+    until(&disk, SILENT_AFTER + LATER, "without the killed one, after that", server, |found| !found.contains(&killed));
     let text = dig(server, &["-t", "txt", DOMAIN]).expect("an answer").concat();
     assert!(!text.contains(&killed.to_string()), "{text}");
 
     let (joined, _) = start(&mut cluster);
-    until(LATER, "with a new one, from its start", server, |found| found.contains(&joined.port()));
+    until(&disk, LATER, "with a new one, from its start", server, |found| found.contains(&joined.port()));
 }
 
 #[test]

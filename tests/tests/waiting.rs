@@ -85,12 +85,13 @@ fn a_lock_is_passed_on_in_order_with_rising_tokens_through_the_end_of_leaders() 
 
 #[test]
 fn a_wait_ends_at_its_time_or_when_it_is_dropped_and_the_next_gets_its_turn() {
+    let disk = DiskWatch::start();
     let cluster = Cluster::of("waiting-ends", "lock", 1);
     let addresses = cluster.addresses();
     blocking(async {
         let (first, second, third) = (client(&addresses).await, client(&addresses).await, client(&addresses).await);
         let held = lock(&first).acquire().await.expect("it is free");
-        let (disk, began) = (DiskWatch::start(), Instant::now());
+        let began = Instant::now();
         let wait = Duration::from_millis(300);
         match lock(&second.with_wait(wait)).acquire().await {
             Err(ProxyError::Caller(ClientError::Call(CallError::WaitedInVain { wait_us: 300_000, .. }))) => {}
@@ -114,6 +115,7 @@ fn a_wait_ends_at_its_time_or_when_it_is_dropped_and_the_next_gets_its_turn() {
 
 #[test]
 fn what_a_client_held_or_waited_for_is_given_up_when_it_is_gone() {
+    let disk = DiskWatch::start();
     let cluster = Cluster::of("waiting-gone", "lock", 3);
     let addresses = cluster.addresses();
     // They have a runtime of their own, which ends without a word to anybody.
@@ -130,7 +132,7 @@ fn what_a_client_held_or_waited_for_is_given_up_when_it_is_gone() {
         let next = acquire(&lives);
         let watcher = client(&addresses).await;
         waiters(&watcher, 2).await;
-        let (disk, began) = (DiskWatch::start(), Instant::now());
+        let began = Instant::now();
         gone.shutdown_background();
         let next = token(next).await;
         let took = disk.without_stalls(began, Instant::now());

@@ -5,6 +5,7 @@ use concoord::wire::peer::Message;
 use concoord::wire::record::Record;
 use concoord::wire::{NodeId, Slot};
 use concoord_consensus::io::{Input, LogPosition};
+use concoord_node::log::Log;
 
 use super::checks::Violation;
 use super::coverage::Kind;
@@ -56,9 +57,10 @@ impl World {
         }
         let Ok(position) = process.sync_frame(written) else { return self.fail_disk(id) };
         self.checks.durable(id, process.durable_ballot);
-        let full = match &mut process.log {
-            Some(log) => log.prepare_spare().is_err(),
-            None => false,
+        let full = match process.log.as_mut().map(Log::prepare_spare) {
+            None | Some(Ok(_)) => false,
+            Some(Err(error)) if error.is_full() => true,
+            Some(Err(_)) => return self.fail_disk(id),
         };
         let changed = std::mem::replace(&mut process.disk_full, full) != full;
         let (ready, held) = std::mem::take(&mut process.held).into_iter().partition(|(after, ..)| *after <= position);
@@ -78,10 +80,13 @@ impl World {
     pub(super) fn retry_space(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get_mut(&id).filter(|node| node.paused_until_us <= self.now_us) else { return };
         let Some(process) = &mut node.process else { return };
-        let room = process.log.as_mut().is_some_and(|log| log.prepare_spare().is_ok());
-        if process.disk_full && room {
-            process.disk_full = false;
-            self.input(id, Input::DiskFull(false));
+        match process.log.as_mut().map(Log::prepare_spare) {
+            Some(Ok(_)) if process.disk_full => {
+                process.disk_full = false;
+                self.input(id, Input::DiskFull(false));
+            }
+            Some(Err(error)) if !error.is_full() => self.fail_disk(id),
+            _ => {}
         }
     }
 

@@ -7,9 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::names;
 use crate::disk::{Directory, FileError, Named, PART, SECTOR_BYTES};
 
-/// What is written and synced at a time while a segment is filled with zeros. The log's own syncs come in between: behind
-/// the sync of a whole segment they would wait for as long as the disk takes for that, some 50 ms on a small one.
+/// What is written at a time while a segment is filled with zeros.
 const ZEROS_BYTES: usize = 256 << 10;
+
+/// When a new segment is synced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Syncs {
+    /// When all of it is written: soonest done.
+    Once,
+    /// After each piece that is written, so that the log's own syncs come in between.
+    Piecewise,
+}
 
 /// A segment that waits: durable, of full length, its content of no meaning.
 #[derive(Debug)]
@@ -41,10 +49,23 @@ impl SpareMaker {
         self.make_of(self.bytes)
     }
 
+    /// The same, beside a log that is written: behind one sync of the whole, its syncs would wait for as long as the disk takes
+    /// for that, some 50 ms on a small one.
+    ///
+    /// # Errors
+    /// As [`SpareMaker::make`].
+    pub fn make_beside_log(&self) -> Result<Spare, FileError> {
+        self.fill_new(self.bytes, Syncs::Piecewise)
+    }
+
     pub(crate) fn make_of(&self, bytes: u64) -> Result<Spare, FileError> {
+        self.fill_new(bytes, Syncs::Once)
+    }
+
+    fn fill_new(&self, bytes: u64, syncs: Syncs) -> Result<Spare, FileError> {
         let name = self.name();
         let part = format!("{name}{PART}");
-        let made = fill(&*self.directory, &part, bytes)
+        let made = fill(&*self.directory, &part, bytes, syncs)
             .and_then(|()| self.directory.rename(&part, &name).named(&*self.directory, "rename", &part));
         made.inspect_err(|_| {
             // It is removed at the next start if not now.
@@ -63,7 +84,7 @@ impl SpareMaker {
     }
 }
 
-fn fill(directory: &dyn Directory, name: &str, bytes: u64) -> Result<(), FileError> {
+fn fill(directory: &dyn Directory, name: &str, bytes: u64, syncs: Syncs) -> Result<(), FileError> {
     assert!(bytes.is_multiple_of(SECTOR_BYTES), "a segment is made of whole sectors");
     let mut file = directory.create(name).named(directory, "create", name)?;
     let zeros = vec![0; usize::try_from(bytes).map_or(ZEROS_BYTES, |bytes| bytes.min(ZEROS_BYTES))];
@@ -71,8 +92,10 @@ fn fill(directory: &dyn Directory, name: &str, bytes: u64) -> Result<(), FileErr
     while offset < bytes {
         let length = usize::try_from(bytes - offset).map_or(zeros.len(), |left| left.min(zeros.len()));
         file.write_at(offset, &zeros[..length]).named(directory, "write", name)?;
-        file.sync().named(directory, "sync", name)?;
         offset += length as u64;
+        if syncs == Syncs::Piecewise || offset == bytes {
+            file.sync().named(directory, "sync", name)?;
+        }
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ use concoord_wire::record::Record;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Log, LogError, SPARES_WANTED, Spare, SpareMaker};
+use crate::disk::FileError;
 use crate::limits::{SPARE_RETRY_PAUSE, SYNC_SLOW};
 use crate::snapshots::{LoadedSnapshot, SnapshotError, SnapshotFile};
 
@@ -85,6 +86,8 @@ enum Request {
     Write(Vec<(LogPosition, Record)>),
     Truncate(Slot),
     Spare(Spare),
+    /// No spare can be made, and not for want of room.
+    NoSpare(FileError),
     Close,
 }
 
@@ -96,7 +99,7 @@ impl LogWriter {
     pub fn start(log: Log, events: UnboundedSender<LogEvent>) -> io::Result<LogWriter> {
         let (requests, incoming) = mpsc::channel();
         let (orders, ordered) = mpsc::channel();
-        let spares = Spares { maker: log.spare_maker(), log: requests.clone(), events: events.clone() };
+        let spares = Spares { maker: log.spare_maker(), log: requests.clone(), events: PanicGuard(events.clone()) };
         let sparing = named("concoord-spares").spawn(move || spares.run(&ordered))?;
         let writing = named("concoord-log").spawn(move || {
             let guard = PanicGuard(events);
@@ -203,6 +206,8 @@ impl Writing<'_> {
                         self.ordered = self.ordered.saturating_sub(1);
                         self.log.add_spare(spare);
                     }
+                    // What a disk says of one file may be true of the log's next.
+                    Request::NoSpare(error) => return Err(error.into()),
                     Request::Close => closing = true,
                 }
             }
@@ -244,7 +249,7 @@ impl Writing<'_> {
 struct Spares {
     maker: SpareMaker,
     log: mpsc::Sender<Request>,
-    events: UnboundedSender<LogEvent>,
+    events: PanicGuard,
 }
 
 impl Spares {
@@ -260,7 +265,8 @@ impl Spares {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             while missing > 0 {
-                match self.maker.make() {
+                // While there is no room, nobody writes a log that could be disturbed.
+                match if low { self.maker.make() } else { self.maker.make_beside_log() } {
                     Ok(spare) => {
                         missing -= 1;
                         if self.log.send(Request::Spare(spare)).is_err() {
@@ -269,24 +275,27 @@ impl Spares {
                     }
                     Err(error) if error.is_full() => {
                         if !low {
-                            self.tell(LogEvent::Space(Space::Low { why: error.to_string() }));
+                            self.tell(Space::Low { why: error.to_string() });
                         }
                         low = true;
                         break;
                     }
-                    // What a disk says of one file may be true of the log's next.
-                    Err(error) => return self.tell(LogEvent::Failed(error.into())),
+                    Err(error) => {
+                        // The log's thread says so, unless it has ended.
+                        let _ = self.log.send(Request::NoSpare(error));
+                        return;
+                    }
                 }
             }
             if low && missing == 0 {
                 low = false;
-                self.tell(LogEvent::Space(Space::Enough));
+                self.tell(Space::Enough);
             }
         }
     }
 
-    fn tell(&self, event: LogEvent) {
+    fn tell(&self, space: Space) {
         // Without a driver there is nobody to tell.
-        let _ = self.events.send(event);
+        let _ = self.events.0.send(LogEvent::Space(space));
     }
 }

@@ -160,3 +160,14 @@ fn want_of_room_is_told_and_its_end_too() {
     disk.limit(None);
     assert!(matches!(next(&mut events), LogEvent::Space(Space::Enough)));
 }
+
+#[test]
+fn another_reason_that_no_spare_can_be_made_ends_the_log() {
+    let disk = SimulatedDisk::new();
+    let log = Life::default().create(&disk).expect("set up");
+    disk.inject(Fault { at: disk.operations() + 1, kind: FaultKind::Error });
+    let (writer, mut events) = start(log);
+    let LogEvent::Failed(error) = next(&mut events) else { panic!("it fails first") };
+    assert!(error.to_string().contains("create"), "{error}");
+    assert!(matches!(writer.close(), Err(LogError::Ended)));
+}
