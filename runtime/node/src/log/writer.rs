@@ -265,7 +265,7 @@ impl Spares {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             while missing > 0 {
-                // While there is no room, nobody writes a log that could be disturbed.
+                // While there is no room, little is written to the log that could be held up.
                 match if low { self.maker.make() } else { self.maker.make_beside_log() } {
                     Ok(spare) => {
                         missing -= 1;
