@@ -3,8 +3,8 @@
 //! Each call under way is one long-lived task that sends its next call when the last is answered: nothing is spawned
 //! per call, and what is measured is touched by one thread only.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -82,17 +82,17 @@ pub(super) async fn run(
     announce: bool,
     progress: &mut Progress,
 ) -> anyhow::Result<Measured> {
-    let clients: Vec<_> = clients.into_iter().map(Rc::new).collect();
-    let (load, measured) = (Rc::new(load), Rc::new(RefCell::new(Measured::new())));
+    let clients: Vec<_> = clients.into_iter().map(Arc::new).collect();
+    let (load, measured) = (Arc::new(load), Arc::new(Mutex::new(Measured::new())));
     let begin = Instant::now() + WARM_UP;
     let end = begin + time;
     let mut tasks = JoinSet::new();
     for client in clients.iter().cycle().take(in_flight as usize) {
-        tasks.spawn_local(call_until(Rc::clone(client), Rc::clone(&load), Rc::clone(&measured), begin, end));
+        tasks.spawn(call_until(Arc::clone(client), Arc::clone(&load), Arc::clone(&measured), begin, end));
     }
     for (moment, line) in [(begin, "measuring"), (end, "measured")] {
         while let Some(left) = moment.checked_duration_since(Instant::now()) {
-            progress.update(|| told(&measured.borrow(), begin, end));
+            progress.update(|| told(&lock(&measured), begin, end));
             let ended = tokio::time::timeout(left.min(PROGRESS_INTERVAL), tasks.join_next()).await;
             // A task that ends is either at the end, or panicked, which must be seen now and not then.
             if let Ok(Some(ended)) = ended {
@@ -109,9 +109,14 @@ pub(super) async fn run(
     for client in &clients {
         client.close().await;
     }
-    let mut measured = measured.replace(Measured::new());
+    let mut measured = mem::replace(&mut *lock(&measured), Measured::new());
     measured.time = time;
     Ok(measured)
+}
+
+fn lock(measured: &Mutex<Measured>) -> MutexGuard<'_, Measured> {
+    // A task that panics ends the command.
+    measured.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn told(measured: &Measured, begin: Instant, end: Instant) -> String {
@@ -125,7 +130,13 @@ fn told(measured: &Measured, begin: Instant, end: Instant) -> String {
     }
 }
 
-async fn call_until(client: Rc<Client>, load: Rc<Load>, measured: Rc<RefCell<Measured>>, begin: Instant, end: Instant) {
+async fn call_until(
+    client: Arc<Client>,
+    load: Arc<Load>,
+    measured: Arc<Mutex<Measured>>,
+    begin: Instant,
+    end: Instant,
+) {
     let object = Some(load.object.as_str());
     let mut sent = Instant::now();
     while sent < end {
@@ -144,10 +155,10 @@ async fn call_until(client: Rc<Client>, load: Rc<Load>, measured: Rc<RefCell<Mea
         };
         let failed = error.is_some();
         if let Some(error) = error {
-            measured.borrow_mut().first_error.get_or_insert(error);
+            lock(&measured).first_error.get_or_insert(error);
         }
         if (begin..end).contains(&now) {
-            let mut measured = measured.borrow_mut();
+            let mut measured = lock(&measured);
             if failed { measured.errors += 1 } else { measured.answered(now - sent) }
         }
         sent = now;

@@ -9,7 +9,6 @@ use concoord_wire::client::Consistency;
 use concoord_wire::interface::{Interface, Method, MethodKind};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
-use tokio::task::LocalSet;
 
 use crate::bench::load::{Load, Measured};
 use crate::call::{self, Target};
@@ -64,7 +63,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         "--in-flight {in_flight} is less than --clients {clients}: give every connection a call at least"
     );
     let runtime = connect::runtime()?;
-    let (name, measured) = LocalSet::new().block_on(&runtime, measure(arguments))?;
+    let (name, measured) = runtime.block_on(measure(arguments))?;
     if arguments.json {
         print::json(&as_json(arguments, &name, &measured))?;
     } else {
