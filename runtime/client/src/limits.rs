@@ -57,3 +57,5 @@ pub(crate) const OPERATOR_MAJORITY_WAIT_MAX: Duration = Duration::from_secs(1);
 pub(crate) const PORT_DEFAULT: u16 = 14000;
 /// How soon names are looked up again, however short the answers may be kept.
 pub(crate) const LOOK_UP_AFTER_MIN: Duration = Duration::from_secs(5);
+/// Answers that are always given at once, if they are at hand; of more, half of those that are waited for.
+pub(crate) const ANSWERS_AT_ONCE_MIN: usize = 32;

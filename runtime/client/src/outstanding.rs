@@ -170,9 +170,9 @@ impl Outstanding {
         self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
     }
 
-    /// Whether an answer is due from the connected replica.
-    pub(crate) fn is_owed(&self) -> bool {
-        self.updates.sent() + self.asks.sent() > 0
+    /// Answers that are due from the connected replica.
+    pub(crate) fn owed(&self) -> usize {
+        self.updates.sent() + self.asks.sent()
     }
 
     /// Whether nobody waits for anything.

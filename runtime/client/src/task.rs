@@ -10,6 +10,7 @@ use concoord_wire::{CallId, ClusterId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task;
 use tokio::time::{Duration, Instant, sleep_until};
 
 use crate::addresses::{Resolved, Target};
@@ -17,8 +18,8 @@ use crate::book::{Book, Stranger};
 use crate::command::Command;
 use crate::error::ClientError;
 use crate::limits::{
-    CLOSE_TIMEOUT, IDLE_ROUND_PAUSE, LEADERLESS_MAX, LOOK_UP_AFTER_MIN, POLL_AFTER_MAX, POLL_AFTER_MIN, ROOM_AFTER,
-    ROUND_PAUSE,
+    ANSWERS_AT_ONCE_MIN, CLOSE_TIMEOUT, IDLE_ROUND_PAUSE, LEADERLESS_MAX, LOOK_UP_AFTER_MIN, POLL_AFTER_MAX,
+    POLL_AFTER_MIN, ROOM_AFTER, ROUND_PAUSE,
 };
 use crate::link::{self, Leading, Link, Silence};
 use crate::names::Names;
@@ -102,12 +103,14 @@ impl Task {
                 alarm.as_mut().reset(wake);
             }
             tokio::select! {
-                response = link::next(self.link.as_mut()) => self.on_received(Instant::now(), response),
+                // Callers go first: they are no more than have room, and wait for what comes then.
+                biased;
                 command = self.commands.recv() => match command {
                     Some(command) => if let Some(done) = self.on_commands(command) { break Some(done) },
                     None => break None,
                 },
                 found = self.search.next() => self.on_found(Instant::now(), found),
+                response = link::next(self.link.as_mut()) => self.on_received(Instant::now(), response).await,
                 () = &mut alarm, if wake.is_some() => {}
             }
         };
@@ -169,19 +172,25 @@ impl Task {
 
     // ---- What is received ----
 
-    fn on_received(&mut self, now: Instant, received: Result<Option<Response>, ReceiveError>) {
-        let mut next = received;
+    /// Takes this answer and those that came with it, up to half of all that are waited for.
+    async fn on_received(&mut self, now: Instant, received: Result<Option<Response>, ReceiveError>) {
+        let enough = (self.outstanding.owed() / 2).max(ANSWERS_AT_ONCE_MIN);
         let mut worst = Hint::Fine;
+        let mut next = received;
+        let mut taken = 0;
         loop {
-            match next {
-                Ok(Some(response)) => {
-                    let hint = self.on_response(now, response);
-                    if hint != Hint::Fine {
-                        worst = hint;
-                    }
-                }
+            let response = match next {
+                Ok(Some(response)) => response,
                 Ok(None) => return self.on_lost(now, "it closed the connection".into()),
                 Err(error) => return self.on_lost(now, error.to_string()),
+            };
+            taken += 1;
+            let hint = self.on_response(now, response);
+            if hint != Hint::Fine {
+                worst = hint;
+            }
+            if taken == enough {
+                break;
             }
             let Some(link) = &mut self.link else { return };
             next = match link.try_next() {
@@ -190,6 +199,11 @@ impl Task {
             };
         }
         self.on_hint(now, worst);
+        if taken == enough {
+            // Callers that have their answers go on first. So of many calls one half is in the cluster while the other is
+            // here, and neither end waits for the other.
+            task::yield_now().await;
+        }
     }
 
     fn on_response(&mut self, now: Instant, response: Response) -> Hint {
@@ -342,7 +356,7 @@ impl Task {
     fn wakes_at(&self) -> Option<Instant> {
         let leads = self.link.as_ref().is_some_and(Link::leads);
         let link = self.link.as_ref().and_then(|link| {
-            let quiet = self.outstanding.is_owed().then(|| link.quiet.wakes_at());
+            let quiet = (self.outstanding.owed() > 0).then(|| link.quiet.wakes_at());
             let seeks = !link.leads() && self.outstanding.wants_leader();
             let poll = (seeks || !link.polled).then(|| link.seeks_at());
             [quiet, poll, link.room_at].into_iter().flatten().min()
@@ -397,7 +411,7 @@ impl Task {
 
     fn watch_silence(&mut self, now: Instant) {
         let Some(link) = &mut self.link else { return };
-        if !self.outstanding.is_owed() {
+        if self.outstanding.owed() == 0 {
             return;
         }
         match link.quiet.check(now) {
@@ -446,7 +460,7 @@ impl Task {
 
     fn send(&mut self, now: Instant) {
         let Some(link) = &mut self.link else { return };
-        let owed = self.outstanding.is_owed();
+        let owed = self.outstanding.owed() > 0;
         let sent = self.outstanding.send(now, link.leads(), &mut |request| link.outbox.push(request));
         link.room_at = None;
         match sent {
