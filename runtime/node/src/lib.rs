@@ -26,7 +26,8 @@
 //! | `clients.rs`       | tells clients                                                  |
 //! | `links.rs`         | dials peers and tells them                                     |
 //! | `join.rs`          | both sides of a join                                           |
-//! | `applying.rs`      | the application's thread                                       |
+//! | `applying/`        | the application's threads                                      |
+//! | `priority.rs`      | which thread gives way to all others                           |
 //! | `home.rs`          | the data directory at the start: a new one, or an earlier life  |
 //! | `restore.rs`       | a data directory made from a backup                             |
 //! | `store.rs`         | where log and snapshots are kept, and what waits for that       |
@@ -60,6 +61,7 @@ pub mod log;
 mod options;
 mod pieces;
 pub mod plugin;
+mod priority;
 mod progress;
 mod restore;
 mod run;

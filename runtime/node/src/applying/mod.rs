@@ -1,136 +1,68 @@
-//! The application, on a thread of its own, so that a slow object delays no heartbeat and no promise.
+//! The application, on threads of its own, so that a slow object delays no heartbeat and no promise.
 //!
 //! Jobs go there and outputs come back in bursts: one wake-up each way for everything that is at hand.
 //!
-//! Two wake-ups are also most of what a lone short call costs here. So while there is little to do and it is done fast, the
-//! application comes over to the driver's own thread. It goes back with the first burst that is large, or of another kind
-//! than calls and queries; and when one took long, for longer each time. What an object may take here is bounded: beyond
-//! that, what it did is undone, and done again on the thread.
+//! It moves, with all its state, between three threads:
+//!
+//! * *Ahead* is where it does what somebody waits for, and all that takes long.
+//! * *Here*, on the driver's own thread, is where it is while there is little to do and it is done fast: two wake-ups are most
+//!   of what a lone short call costs.
+//! * *Behind* is a thread that gives way to all others of the machine. A follower applies there what nobody waits for, and so
+//!   takes no time from the log and the network, on which calls do wait.
+//!
+//! What an object may take here and behind is bounded: beyond that, what it did is undone, and done again ahead. When that
+//! happens, or something here took long, or something behind came too late, it stays ahead for a while, and for longer each time.
+
+mod machine;
+#[cfg(test)]
+mod tests;
+mod threads;
 
 use std::mem;
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::Bytes;
-use concoord_consensus::application::HostFault;
-use concoord_consensus::io::{Applied, Ask, ClientToken, Query, Question};
+use concoord_consensus::Application;
 use concoord_consensus::objects::Objects;
-use concoord_consensus::{Application, Snapshot};
-use concoord_wire::Slot;
-use concoord_wire::checkpoint::Checkpoint;
-use concoord_wire::client::Response;
-use concoord_wire::version::ClusterVersion;
-use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc as tokio_mpsc;
 use tokio::task;
 
+use self::machine::{Carry, Machine, carry_out_within};
+pub(crate) use self::machine::{Job, Output, Outputs};
+use self::threads::{Behind, Done, Errand, caught, start_ahead};
 use crate::error::NodeError;
 use crate::limits::{
-    APPLICATION_BACKLOG_JOBS_MAX, APPLICATION_OUTPUT_WAIT_MAX, HERE_AFTER_BURSTS, HERE_AFTER_BURSTS_MAX,
-    HERE_BYTES_MAX, HERE_GAS_MAX, HERE_JOBS_MAX, HERE_TIME_MAX, STACK_BYTES,
+    APPLICATION_BACKLOG_JOBS_MAX, BEHIND_AFTER_BURSTS, BEHIND_WAIT_MAX, ELSEWHERE_AFTER_BURSTS_MAX, HERE_AFTER_BURSTS,
+    HERE_GAS_MAX, HERE_JOBS_MAX, HERE_TIME_MAX,
 };
 
-/// Something for the application to do.
-#[derive(Debug)]
-pub(crate) enum Job {
-    Apply {
-        slot: Slot,
-        batch: Bytes,
-        replies: bool,
-    },
-    Query(Query),
-    Ask(Question),
-    /// The state as a snapshot.
-    Snapshot(Checkpoint),
-    /// Goes on from a snapshot that was received.
-    Restore {
-        slot: Slot,
-        body: Vec<u8>,
-    },
-}
-
-/// What the application has to say. Each job makes one.
-#[derive(Debug)]
-pub(crate) enum Output {
-    Applied(Applied),
-    /// A question may have no answer, or a later one.
-    Respond {
-        client: ClientToken,
-        response: Option<Response>,
-    },
-    Snapshot {
-        checkpoint: Checkpoint,
-        state: Snapshot,
-    },
-    Restored {
-        slot: Slot,
-        version: ClusterVersion,
-        watched: Vec<(ClientToken, Response)>,
-    },
-}
-
-type Outputs = Vec<Output>;
-
-/// The application and what runs the objects of a state that is restored.
-struct Machine<O, F> {
-    application: Application<O>,
-    objects: F,
-}
-
-/// The same for the two threads that it is on.
-trait Carry: Send {
-    /// Does a job, with as much gas as given for each input if that is given.
-    ///
-    /// # Errors
-    /// Why this host can't go on.
-    fn carry_out(&mut self, job: Job, gas: Option<u64>) -> Result<Carried, String>;
-}
-
-/// What came of a job.
-#[derive(Debug)]
-enum Carried {
-    Out(Output),
-    /// It takes longer than it might, and has to be done next, without such a bound.
-    Later(Job),
-}
-
-/// What goes to the thread.
-enum Errand {
-    /// Comes before any other.
-    Take(Box<dyn Carry>),
-    Jobs(Vec<Job>),
-    /// The application is wanted at the driver.
-    Return,
-}
-
-/// What comes from it.
-enum Done {
-    Outputs(Outputs),
-    Returned(Box<dyn Carry>),
-}
-
-/// The driver's end of the application's thread, and the application itself while it is here.
+/// The driver's end of the application's threads, and the application itself while it is here.
 pub(crate) struct Applying {
-    errands: mpsc::Sender<Errand>,
+    ahead: mpsc::Sender<Errand>,
+    behind: Behind,
     done: tokio_mpsc::UnboundedReceiver<Done>,
     gathered: Vec<Job>,
     /// Jobs handed over whose output has not come back.
     backlog: usize,
-    thread: Option<JoinHandle<Result<(), String>>>,
     place: Place,
-    /// Bursts in a row that could have been done here.
-    small_bursts: usize,
-    /// After how many of those it comes over.
-    wanted_bursts: usize,
+    /// Bursts that could have been done here.
+    small: Streak,
+    /// Bursts that could have been done behind.
+    quiet: Streak,
+    failed: Option<NodeError>,
 }
 
 /// Where the application is.
 enum Place {
-    There,
-    /// On its way over. What is handed over waits for it.
+    Ahead,
+    /// On its way over from ahead. What is handed over waits for it.
     Coming(Vec<Job>),
+    /// With a burst of jobs. What is handed over waits for it.
+    Behind {
+        waiting: Vec<Job>,
+        since: Instant,
+        called: bool,
+    },
     Here {
         machine: Box<dyn Carry>,
         jobs: Vec<Job>,
@@ -139,20 +71,33 @@ enum Place {
     },
 }
 
-impl Job {
-    /// Whether it is a call or a query that is likely to be short; large ones are not.
-    fn is_small(&self) -> bool {
-        match self {
-            Job::Apply { batch, .. } => batch.len() <= HERE_BYTES_MAX,
-            Job::Query(query) => query.arguments.len() <= HERE_BYTES_MAX,
-            Job::Ask(question) => !matches!(question.ask, Ask::Try { .. }),
-            Job::Snapshot(_) | Job::Restore { .. } => false,
-        }
+/// How many bursts in a row could have been done elsewhere, and after how many they are.
+struct Streak {
+    seen: usize,
+    wanted: usize,
+}
+
+impl Streak {
+    fn of(wanted: usize) -> Streak {
+        Streak { seen: 0, wanted }
+    }
+
+    fn note(&mut self, could: bool) {
+        self.seen = if could { self.seen + 1 } else { 0 };
+    }
+
+    fn is_long(&self) -> bool {
+        self.seen >= self.wanted
+    }
+
+    /// It did not go well: begins again, and takes twice as many.
+    fn put_off(&mut self) {
+        *self = Streak::of((2 * self.wanted).min(ELSEWHERE_AFTER_BURSTS_MAX));
     }
 }
 
 impl Applying {
-    /// Starts the thread. `objects` gives whoever runs the objects of a state that is restored.
+    /// Starts the threads. `objects` gives whoever runs the objects of a state that is restored.
     pub(crate) fn start<O: Objects + Send + 'static>(
         application: Application<O>,
         objects: impl Fn() -> Result<O, String> + Send + 'static,
@@ -161,30 +106,25 @@ impl Applying {
     }
 
     fn start_with(machine: Box<dyn Carry>) -> Result<Applying, NodeError> {
-        let (errands, todo) = mpsc::channel();
         let (told, done) = tokio_mpsc::unbounded_channel();
-        let thread = thread::Builder::new()
-            .name("concoord-apply".into())
-            .stack_size(STACK_BYTES)
-            .spawn(move || run(&todo, &told))
-            .map_err(|error| NodeError::HostFault { why: format!("its thread can't start: {error}") })?;
         let applying = Applying {
-            errands,
+            ahead: start_ahead(told.clone())?,
+            behind: Behind::start(told)?,
             done,
             gathered: Vec::new(),
             backlog: 0,
-            thread: Some(thread),
-            place: Place::There,
-            small_bursts: 0,
-            wanted_bursts: HERE_AFTER_BURSTS,
+            place: Place::Ahead,
+            small: Streak::of(HERE_AFTER_BURSTS),
+            quiet: Streak::of(BEHIND_AFTER_BURSTS),
+            failed: None,
         };
-        applying.send(Errand::Take(machine));
+        applying.send_ahead(Errand::Take(machine));
         Ok(applying)
     }
 
-    fn send(&self, errand: Errand) {
-        // A thread that is gone shows at its outputs.
-        let _ = self.errands.send(errand);
+    fn send_ahead(&self, errand: Errand) {
+        // A thread that is gone has said why.
+        let _ = self.ahead.send(errand);
     }
 
     /// Keeps a job for the next [`Applying::hand_over`].
@@ -192,40 +132,65 @@ impl Applying {
         self.gathered.push(job);
     }
 
-    /// Hands over everything gathered, with one wake-up or none.
-    pub(crate) fn hand_over(&mut self) {
-        if self.gathered.is_empty() {
-            return;
-        }
-        self.backlog += self.gathered.len();
+    /// Hands over everything gathered, with one wake-up or none. A replica that `leads` lets nothing wait behind. Comes
+    /// with each burst, also without anything gathered: what waits for too long behind is noticed here.
+    pub(crate) fn hand_over(&mut self, leads: bool) {
         let mut gathered = mem::take(&mut self.gathered);
-        let small = self.backlog <= HERE_JOBS_MAX && gathered.iter().all(Job::is_small);
-        self.small_bursts = if small { self.small_bursts + 1 } else { 0 };
+        self.backlog += gathered.len();
+        if !gathered.is_empty() {
+            self.small.note(self.backlog <= HERE_JOBS_MAX && gathered.iter().all(Job::is_small));
+            self.quiet.note(gathered.iter().all(Job::is_quiet));
+        }
+        if leads {
+            self.quiet.note(false);
+        }
         match &mut self.place {
-            Place::There => {
-                self.send(Errand::Jobs(gathered));
-                if self.small_bursts >= self.wanted_bursts {
-                    self.send(Errand::Return);
+            Place::Ahead if gathered.is_empty() => {}
+            Place::Ahead => {
+                self.send_ahead(Errand::Jobs(gathered));
+                if self.small.is_long() || self.quiet.is_long() {
+                    self.send_ahead(Errand::Return);
                     self.place = Place::Coming(Vec::new());
                 }
             }
             Place::Coming(jobs) => jobs.append(&mut gathered),
+            Place::Behind { waiting, since, called } => {
+                waiting.append(&mut gathered);
+                let late = since.elapsed() > BEHIND_WAIT_MAX;
+                if !*called && (late || self.quiet.seen == 0) {
+                    *called = true;
+                    self.behind.call_back();
+                    if late {
+                        self.quiet.put_off();
+                    }
+                }
+            }
+            Place::Here { .. } if gathered.is_empty() => {}
             Place::Here { jobs, yielded, .. } => {
                 jobs.append(&mut gathered);
                 *yielded = false;
-                if !small {
+                if !self.may_stay() {
                     self.send_away();
                 }
             }
         }
     }
 
-    /// The application goes back to its thread, with what is to do.
+    /// Whether what is to do here may be done here.
+    fn may_stay(&self) -> bool {
+        let Place::Here { jobs, .. } = &self.place else { return false };
+        jobs.is_empty() || (self.small.is_long() && jobs.len() <= HERE_JOBS_MAX && jobs.iter().all(Job::is_small))
+    }
+
+    /// The application goes to another thread, with what is to do.
     fn send_away(&mut self) {
-        if let Place::Here { machine, jobs, .. } = mem::replace(&mut self.place, Place::There) {
-            self.small_bursts = 0;
-            self.send(Errand::Take(machine));
-            self.send(Errand::Jobs(jobs));
+        let Place::Here { machine, jobs, .. } = mem::replace(&mut self.place, Place::Ahead) else { return };
+        if self.quiet.is_long() && jobs.iter().all(Job::is_quiet) {
+            self.behind.give(machine, jobs);
+            self.place = Place::Behind { waiting: Vec::new(), since: Instant::now(), called: false };
+        } else {
+            self.send_ahead(Errand::Take(machine));
+            self.send_ahead(Errand::Jobs(jobs));
         }
     }
 
@@ -241,6 +206,9 @@ impl Applying {
     /// Why the application can't go on.
     pub(crate) async fn next(&mut self) -> Result<Outputs, NodeError> {
         loop {
+            if let Some(failed) = self.failed.take() {
+                return Err(failed);
+            }
             if let Place::Here { jobs, yielded, .. } = &mut self.place
                 && !jobs.is_empty()
             {
@@ -253,7 +221,7 @@ impl Applying {
                 }
                 return Ok(outputs);
             }
-            let Some(done) = self.done.recv().await else { return Err(self.failure()) };
+            let done = self.done.recv().await.expect("the threads end after this");
             if let Some(outputs) = self.taken(done) {
                 return Ok(outputs);
             }
@@ -271,333 +239,51 @@ impl Applying {
     }
 
     fn taken(&mut self, done: Done) -> Option<Outputs> {
-        match done {
-            Done::Outputs(outputs) => {
-                self.backlog -= outputs.len();
-                Some(outputs)
+        let outputs = match done {
+            Done::Outputs(outputs) => outputs,
+            Done::Returned { machine, outputs, left } => {
+                self.on_returned(machine, left);
+                outputs
             }
-            Done::Returned(machine) => {
-                let Place::Coming(jobs) = mem::replace(&mut self.place, Place::There) else {
-                    unreachable!("it comes when it was asked to")
-                };
-                let small = jobs.len() <= HERE_JOBS_MAX && jobs.iter().all(Job::is_small);
-                self.place = Place::Here { machine, jobs, yielded: true };
-                if !small {
-                    self.send_away();
+            Done::Failed(error) => {
+                self.failed = Some(error);
+                return None;
+            }
+        };
+        self.backlog -= outputs.len();
+        (!outputs.is_empty()).then_some(outputs)
+    }
+
+    fn on_returned(&mut self, machine: Box<dyn Carry>, left: Vec<Job>) {
+        let mut jobs = left;
+        match mem::replace(&mut self.place, Place::Ahead) {
+            Place::Coming(waiting) => jobs.extend(waiting),
+            Place::Behind { waiting, called, .. } => {
+                if !(called || jobs.is_empty()) {
+                    self.quiet.put_off();
                 }
-                None
+                jobs.extend(waiting);
             }
+            Place::Ahead | Place::Here { .. } => unreachable!("it comes when it was asked to"),
+        }
+        self.place = Place::Here { machine, jobs, yielded: true };
+        if !self.may_stay() {
+            self.send_away();
         }
     }
 
     fn do_here(&mut self) -> Result<Outputs, NodeError> {
         let Place::Here { machine, jobs, .. } = &mut self.place else { return Ok(Outputs::new()) };
         let began = Instant::now();
-        // As its thread would: a panic ends the replica with its message.
-        let done = panic::catch_unwind(AssertUnwindSafe(|| {
-            let mut outputs = Outputs::new();
-            let mut rest = mem::take(jobs).into_iter();
-            while let Some(job) = rest.next() {
-                match machine.carry_out(job, Some(HERE_GAS_MAX))? {
-                    Carried::Out(output) => outputs.push(output),
-                    Carried::Later(job) => jobs.push(job),
-                }
-                if !jobs.is_empty() {
-                    jobs.extend(&mut rest);
-                }
-            }
-            Ok(outputs)
-        }));
-        let done = done.map_err(|panic| NodeError::ApplicationPanicked { message: message(panic.as_ref()) })?;
-        let outputs: Outputs = done.map_err(|why| NodeError::HostFault { why })?;
+        let todo = mem::take(jobs);
+        let (outputs, left) = caught(|| carry_out_within(&mut **machine, todo, HERE_GAS_MAX, || false))?;
+        *jobs = left;
         self.backlog -= outputs.len();
         if began.elapsed() > HERE_TIME_MAX || !jobs.is_empty() {
-            self.wanted_bursts = (2 * self.wanted_bursts).min(HERE_AFTER_BURSTS_MAX);
+            self.small.put_off();
+            self.quiet.note(false);
             self.send_away();
         }
         Ok(outputs)
-    }
-
-    /// Why the thread ended; it has dropped its end of the outputs, so waiting for it is short.
-    fn failure(&mut self) -> NodeError {
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(Err(why))) => NodeError::HostFault { why },
-            Some(Err(panic)) => NodeError::ApplicationPanicked { message: message(panic.as_ref()) },
-            Some(Ok(Ok(()))) | None => unreachable!("the thread ends by itself only when the driver's end is dropped"),
-        }
-    }
-}
-
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
-}
-
-/// The thread: ends when the driver has dropped its end, or at a host fault.
-fn run(todo: &mpsc::Receiver<Errand>, done: &tokio_mpsc::UnboundedSender<Done>) -> Result<(), String> {
-    let mut machine: Option<Box<dyn Carry>> = None;
-    while let Ok(errand) = todo.recv() {
-        // The driver that is gone wants nothing more.
-        let _ = match errand {
-            Errand::Take(taken) => {
-                machine = Some(taken);
-                Ok(())
-            }
-            Errand::Return => done.send(Done::Returned(machine.take().expect("it is returned once"))),
-            Errand::Jobs(jobs) => carry_out_all(machine.as_deref_mut().expect("it came before"), jobs, done)?,
-        };
-    }
-    Ok(())
-}
-
-type Sent = Result<(), tokio_mpsc::error::SendError<Done>>;
-
-fn carry_out_all(
-    machine: &mut dyn Carry,
-    jobs: Vec<Job>,
-    done: &tokio_mpsc::UnboundedSender<Done>,
-) -> Result<Sent, String> {
-    let mut outputs = Outputs::new();
-    let mut since = Instant::now();
-    for job in jobs {
-        match machine.carry_out(job, None)? {
-            Carried::Out(output) => outputs.push(output),
-            Carried::Later(_) => unreachable!("nothing is bounded here"),
-        }
-        if since.elapsed() >= APPLICATION_OUTPUT_WAIT_MAX {
-            let _ = done.send(Done::Outputs(mem::take(&mut outputs)));
-            since = Instant::now();
-        }
-    }
-    Ok(if outputs.is_empty() { Ok(()) } else { done.send(Done::Outputs(outputs)) })
-}
-
-impl<O, F> Carry for Machine<O, F>
-where
-    O: Objects + Send,
-    F: Fn() -> Result<O, String> + Send,
-{
-    fn carry_out(&mut self, job: Job, gas: Option<u64>) -> Result<Carried, String> {
-        let application = &mut self.application;
-        application.hurry(gas);
-        Ok(Carried::Out(match job {
-            Job::Apply { slot, ref batch, replies } => match application.apply(slot, batch, replies) {
-                Ok(applied) => Output::Applied(applied),
-                Err(HostFault::Later) => return Ok(Carried::Later(job)),
-                Err(fault) => return Err(fault.to_string()),
-            },
-            Job::Query(query) => match application.query(&query) {
-                Ok(response) => Output::Respond { client: query.client, response: Some(response) },
-                Err(HostFault::Later) => return Ok(Carried::Later(Job::Query(query))),
-                Err(fault) => return Err(fault.to_string()),
-            },
-            Job::Ask(question) => {
-                let response = application.ask(&question).map_err(|fault| fault.to_string())?;
-                Output::Respond { client: question.client, response }
-            }
-            Job::Snapshot(checkpoint) => {
-                let (began, worked) = (Instant::now(), thread_time());
-                let state = application.freeze().map_err(|fault| fault.to_string())?;
-                tracing::debug!(
-                    "calls waited {} us for the snapshot of {}, which took {} us of a processor",
-                    began.elapsed().as_micros(),
-                    checkpoint.slot,
-                    thread_time().saturating_sub(worked).as_micros()
-                );
-                Output::Snapshot { checkpoint, state }
-            }
-            Job::Restore { slot, body } => {
-                let restored = Application::restore(application.cluster(), (self.objects)()?, &body);
-                let restored =
-                    restored.map_err(|error| format!("the snapshot of slot {slot} can't be taken over: {error}"))?;
-                let before = mem::replace(&mut self.application, restored);
-                let watched = self.application.take_watchers(before);
-                Output::Restored { slot, version: self.application.version(), watched }
-            }
-        }))
-    }
-}
-
-/// What this thread has had of a processor.
-fn thread_time() -> Duration {
-    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use concoord_executor::Executor;
-    use concoord_wire::value::Batch;
-    use concoord_wire::{ClusterId, Timestamp, codec};
-    use tokio::time::timeout;
-
-    use super::*;
-
-    fn start() -> Applying {
-        let executor = Executor::new().expect("this host runs Wasm");
-        let again = || Executor::new().map_err(|error| error.to_string());
-        Applying::start(Application::new(ClusterId(1), executor), again).expect("a thread")
-    }
-
-    fn apply(slot: u64, batch: Vec<u8>) -> Job {
-        Job::Apply { slot: Slot(slot), batch: batch.into(), replies: true }
-    }
-
-    async fn next(applying: &mut Applying) -> Result<Outputs, NodeError> {
-        timeout(Duration::from_secs(10), applying.next()).await.expect("an output or the end")
-    }
-
-    #[tokio::test]
-    async fn each_job_makes_one_output_in_order_and_the_backlog_is_what_is_missing() {
-        let mut applying = start();
-        let empty = || codec::to_bytes(&Batch::default());
-        applying.gather(apply(1, empty()));
-        applying.gather(apply(4, empty()));
-        assert_eq!(applying.backlog, 0, "not handed over yet");
-        applying.hand_over();
-        assert_eq!(applying.backlog, 2);
-        let mut slots = Vec::new();
-        while applying.backlog > 0 {
-            for output in next(&mut applying).await.expect("all is well") {
-                match output {
-                    Output::Applied(applied) => slots.push(applied.slot),
-                    other => panic!("nobody asked for {other:?}"),
-                }
-            }
-        }
-        assert_eq!(slots, [Slot(1), Slot(4)]);
-    }
-
-    /// A machine that takes long for some slots and says on which thread each was done.
-    struct Slow {
-        slots: Vec<u64>,
-        /// Slots for which there is never enough gas.
-        long: Vec<u64>,
-        threads: std::sync::mpsc::Sender<bool>,
-    }
-
-    impl Carry for Slow {
-        fn carry_out(&mut self, job: Job, gas: Option<u64>) -> Result<Carried, String> {
-            let Job::Apply { slot, .. } = job else { return Err("only slots here".into()) };
-            if gas.is_some() && self.long.contains(&slot.0) {
-                return Ok(Carried::Later(job));
-            }
-            if self.slots.contains(&slot.0) {
-                thread::sleep(2 * HERE_TIME_MAX);
-            }
-            let there = thread::current().name() == Some("concoord-apply");
-            self.threads.send(!there).expect("the test listens");
-            Ok(Carried::Out(Output::Applied(Applied {
-                slot,
-                stamp: Timestamp(0),
-                replies: Vec::new(),
-                notices: Vec::new(),
-                watched: Vec::new(),
-                check: None,
-                version: ClusterVersion::FIRST,
-                due: None,
-            })))
-        }
-    }
-
-    /// Hands over one slot after another and waits for each; gives which of them were done on this thread.
-    async fn done_here(applying: &mut Applying, done: &mpsc::Receiver<bool>, slots: std::ops::Range<u64>) -> Vec<u64> {
-        let mut here = Vec::new();
-        for slot in slots {
-            applying.gather(apply(slot, Vec::new()));
-            applying.hand_over();
-            let outputs = next(applying).await.expect("all is well");
-            assert!(matches!(&outputs[..], [Output::Applied(applied)] if applied.slot == Slot(slot)), "{outputs:?}");
-            if done.recv().expect("it was done") {
-                here.push(slot);
-            }
-        }
-        here
-    }
-
-    #[tokio::test]
-    async fn short_calls_come_over_and_long_or_large_ones_go_back() {
-        let (threads, done) = mpsc::channel();
-        let (first, wanted) = (1, HERE_AFTER_BURSTS as u64);
-        // Some time after it came over.
-        let slow = first + wanted + 10;
-        let mut applying =
-            Applying::start_with(Box::new(Slow { slots: vec![slow], long: vec![], threads })).expect("a thread");
-
-        let here = done_here(&mut applying, &done, first..slow).await;
-        assert_eq!(here, (first + wanted..slow).collect::<Vec<_>>(), "after {wanted} small bursts");
-        let again = slow + 1;
-        let here = done_here(&mut applying, &done, slow..again + 2 * wanted + 5).await;
-        let expected = std::iter::once(slow).chain(again + 2 * wanted..again + 2 * wanted + 5).collect::<Vec<_>>();
-        assert_eq!(here, expected, "the slow one itself, and others after twice as many");
-
-        let large = again + 2 * wanted + 5;
-        applying.gather(apply(large, vec![0; HERE_BYTES_MAX + 1]));
-        applying.hand_over();
-        next(&mut applying).await.expect("all is well");
-        assert!(!done.recv().expect("it was done"), "a large one is done there");
-        assert_eq!(applying.backlog, 0);
-    }
-
-    #[tokio::test]
-    async fn what_needs_more_gas_than_there_is_here_is_done_there_with_all_behind_it() {
-        let (threads, done) = mpsc::channel();
-        let first = 1 + HERE_AFTER_BURSTS as u64;
-        let mut applying =
-            Applying::start_with(Box::new(Slow { slots: vec![], long: vec![first + 1], threads })).expect("a thread");
-        done_here(&mut applying, &done, 1..first).await;
-        for slot in first..first + 4 {
-            applying.gather(apply(slot, Vec::new()));
-        }
-        applying.hand_over();
-        let mut slots = Vec::new();
-        while applying.backlog > 0 {
-            for output in next(&mut applying).await.expect("all is well") {
-                let Output::Applied(applied) = output else { panic!("only slots here") };
-                slots.push((applied.slot.0 - first, done.recv().expect("it was done")));
-            }
-        }
-        assert_eq!(slots, [(0, true), (1, false), (2, false), (3, false)]);
-    }
-
-    #[tokio::test]
-    async fn what_is_handed_over_while_it_comes_waits_and_keeps_its_order() {
-        let (threads, _done) = mpsc::channel();
-        let mut applying =
-            Applying::start_with(Box::new(Slow { slots: vec![], long: vec![], threads })).expect("a thread");
-        applying.small_bursts = HERE_AFTER_BURSTS;
-        let mut slots = Vec::new();
-        for slot in 1..=20 {
-            applying.gather(apply(slot, Vec::new()));
-            applying.hand_over();
-        }
-        while applying.backlog > 0 {
-            for output in next(&mut applying).await.expect("all is well") {
-                let Output::Applied(applied) = output else { panic!("only slots here") };
-                slots.push(applied.slot.0);
-            }
-        }
-        assert_eq!(slots, (1..=20).collect::<Vec<_>>());
-    }
-
-    #[tokio::test]
-    async fn a_host_fault_ends_the_replica_and_not_only_the_thread() {
-        let mut applying = start();
-        applying.gather(apply(1, vec![0xff]));
-        applying.hand_over();
-        let error = next(&mut applying).await.expect_err("it is no batch");
-        assert!(matches!(&error, NodeError::HostFault { why } if why.contains("slot 1")), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_panic_while_applying_ends_the_replica_with_its_message() {
-        let mut applying = start();
-        let empty = || codec::to_bytes(&Batch::default());
-        applying.gather(apply(2, empty()));
-        applying.gather(apply(1, empty()));
-        applying.hand_over();
-        let error = next(&mut applying).await.expect_err("slots only rise");
-        assert!(error.to_string().starts_with("applying panicked: slot 1 after slot 2"), "{error}");
     }
 }
