@@ -103,14 +103,14 @@ impl Task {
                 alarm.as_mut().reset(wake);
             }
             tokio::select! {
-                // Callers go first: they are no more than have room, and wait for what comes then.
+                // What callers want goes first; there are no more of them than have places.
                 biased;
                 command = self.commands.recv() => match command {
                     Some(command) => if let Some(done) = self.on_commands(command) { break Some(done) },
                     None => break None,
                 },
-                found = self.search.next() => self.on_found(Instant::now(), found),
                 response = link::next(self.link.as_mut()) => self.on_received(Instant::now(), response).await,
+                found = self.search.next() => self.on_found(Instant::now(), found),
                 () = &mut alarm, if wake.is_some() => {}
             }
         };

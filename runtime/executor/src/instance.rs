@@ -198,7 +198,9 @@ impl Instance {
     /// Runs one input, which is `head` and then `tail`, so that neither has to be copied twice. With less gas than it may
     /// use, it ends with [`Fault::Later`] where it would go on.
     pub(crate) fn run(&mut self, head: &[u8], tail: &[u8], gas: u64) -> Result<Outcome, Fault> {
-        self.start_watch();
+        // One with less gas is over soon, on a thread that may hardly get to run.
+        let whole = gas >= self.limits.gas_per_call;
+        self.store.set_epoch_deadline(if whole { CALL_SECONDS_MAX } else { NO_DEADLINE });
         let size = head.len() + tail.len();
         let length = u32::try_from(size).ok().filter(|_| size <= INPUT_BYTES_MAX);
         let length = length.ok_or_else(|| Fault::Misbehaved(format!("input of {size} bytes")))?;

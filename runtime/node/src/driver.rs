@@ -123,7 +123,7 @@ impl Driver {
         let mut give_up: Option<Instant> = None;
         let mut timer = pin!(time::sleep_until(Instant::now()));
         self.settle(self.clock.now());
-        self.applying.hand_over(self.progress.leads());
+        self.applying.hand_over(self.replica.is_leader());
         loop {
             let deadline = self.clock.instant(self.replica.deadline());
             if timer.deadline() != deadline {
@@ -171,7 +171,7 @@ impl Driver {
         }
         self.step(now, Input::Flush);
         self.settle(now);
-        self.applying.hand_over(self.progress.leads());
+        self.applying.hand_over(self.replica.is_leader());
         self.progress.tell_if_ready();
         Ok(())
     }

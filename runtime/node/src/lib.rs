@@ -5,7 +5,7 @@
 //! conditions that [`concoord_consensus::io`] names.
 //!
 //! ```text
-//!                     the tokio runtime's one thread                     │ concoord-apply
+//!                     the tokio runtime's one thread                     │ concoord-apply, concoord-behind
 //!                                                                        │
 //! client ── QUIC ──> client_reader ─┐                                    │
 //! peer   ── QUIC ──> gate ──────────┼─ bursts ─> driver ── jobs ─────────┼──> applying ── executor

@@ -23,19 +23,24 @@ pub(crate) const HERE_JOBS_MAX: usize = 4;
 pub(crate) const HERE_BYTES_MAX: usize = 1024;
 /// Small bursts in a row after which the application comes over to the driver's thread.
 pub(crate) const HERE_AFTER_BURSTS: usize = 32;
-/// What [`HERE_AFTER_BURSTS`] grows to, doubled each time that a burst took longer than [`HERE_TIME_MAX`], and
-/// [`BEHIND_AFTER_BURSTS`], doubled each time that one took longer than [`BEHIND_WAIT_MAX`].
+/// What [`HERE_AFTER_BURSTS`] and [`BEHIND_AFTER_BURSTS`] grow to, doubled each time that a burst took longer than
+/// [`HERE_TIME_MAX`] or [`BEHIND_WAIT_MAX`], or an input needed more gas than there is.
 pub(crate) const ELSEWHERE_AFTER_BURSTS_MAX: usize = 1 << 16;
+/// Bursts that go well behind, after which [`BEHIND_AFTER_BURSTS`] is halved again.
+pub(crate) const ELSEWHERE_WELL_BURSTS: usize = 1024;
 /// Gas of an input on the driver's thread, about 0.1 ms: with as many as fit into a burst, that stays far below the time
 /// between two heartbeats.
 pub(crate) const HERE_GAS_MAX: u64 = 200_000;
 /// How long a burst may take on the driver's thread: a small part of the time between two heartbeats.
 pub(crate) const HERE_TIME_MAX: Duration = Duration::from_millis(2);
 /// Bursts in a row for which nobody waits, after which the application goes to the thread that gives way to all others.
-pub(crate) const BEHIND_AFTER_BURSTS: usize = 2;
-/// Bytes of a batch up to which it may be applied there.
-pub(crate) const BEHIND_BYTES_MAX: usize = 64 << 10;
-/// Gas of an input there, about 10 us: what is begun there ends there, however rarely it gets to run.
+pub(crate) const BEHIND_AFTER_BURSTS: usize = 8;
+/// Jobs under way up to which they may be done there: who catches up is not to give way.
+pub(crate) const BEHIND_JOBS_MAX: usize = 64;
+/// Bytes of a batch up to which it may be applied there, some hundreds of calls: what is begun ends there, however rarely the
+/// thread gets to run.
+pub(crate) const BEHIND_BYTES_MAX: usize = 16 << 10;
+/// Gas of an input there, about 10 us, for the same reason.
 pub(crate) const BEHIND_GAS_MAX: u64 = 20_000;
 /// How long a burst may take there before the rest is done as all else; somewhat less than the time between two heartbeats,
 /// with which a replica looks after that.

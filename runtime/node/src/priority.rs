@@ -1,22 +1,25 @@
-//! Which of this process's threads gives way to all others of the machine.
+//! Which of this process's threads gives way to all others (`SCHED_IDLE` of Linux, sched(7)).
+
+#![allow(unsafe_code, reason = "the system calls for this are in no crate")]
 
 use std::io;
 
-use libc::pid_t;
-
 /// A thread of this process, as the system names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ThreadId(pid_t);
+pub(crate) struct ThreadId {
+    #[cfg(target_os = "linux")]
+    thread: libc::c_long,
+}
 
+#[cfg(target_os = "linux")]
 impl ThreadId {
     /// The calling thread.
-    #[allow(unsafe_code)]
     pub(crate) fn current() -> ThreadId {
         // SAFETY: takes nothing and can't fail.
-        ThreadId(unsafe { libc::gettid() })
+        ThreadId { thread: unsafe { libc::syscall(libc::SYS_gettid) } }
     }
 
-    /// From now on it runs when nothing else wants its processor (`SCHED_IDLE`, sched(7)).
+    /// From now on it runs when nothing else of its control group wants its processor.
     ///
     /// # Errors
     /// What the system says; anybody may do so.
@@ -27,32 +30,48 @@ impl ThreadId {
     /// From now on it runs as others do.
     ///
     /// # Errors
-    /// What the system says: a process needs the right to, by CAP_SYS_NICE or an RLIMIT_NICE of 20.
+    /// What the system says: a process needs the right to, by `CAP_SYS_NICE` or an `RLIMIT_NICE` of 20.
     pub(crate) fn take_part(self) -> io::Result<()> {
         self.schedule(libc::SCHED_OTHER)
     }
 
-    #[allow(unsafe_code)]
     fn schedule(self, policy: libc::c_int) -> io::Result<()> {
-        let plain = libc::sched_param { sched_priority: 0 };
-        // SAFETY: the system only reads `plain`, which outlives the call; a thread that is gone is an error.
-        match unsafe { libc::sched_setscheduler(self.0, policy, &plain) } {
+        // The priority that both policies have.
+        let parameter: libc::c_int = 0;
+        // SAFETY: the system only reads `parameter`, which is all of its `sched_param` and outlives the call; a thread that is
+        // gone is an error.
+        match unsafe { libc::syscall(libc::SYS_sched_setscheduler, self.thread, policy, &raw const parameter) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
     }
 }
 
-#[cfg(test)]
+/// Other systems have no such thing.
+#[cfg(not(target_os = "linux"))]
+impl ThreadId {
+    pub(crate) fn current() -> ThreadId {
+        ThreadId {}
+    }
+
+    pub(crate) fn give_way(self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn take_part(self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::thread;
 
     use super::*;
 
-    #[allow(unsafe_code)]
-    fn policy() -> libc::c_int {
+    fn policy() -> libc::c_long {
         // SAFETY: takes a number; 0 is the calling thread.
-        unsafe { libc::sched_getscheduler(0) }
+        unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) }
     }
 
     #[test]
@@ -61,10 +80,10 @@ mod tests {
         let other = thread::spawn(|| {
             let me = ThreadId::current();
             me.give_way().expect("anybody may");
-            assert_eq!(policy(), libc::SCHED_IDLE);
+            assert_eq!(policy(), libc::c_long::from(libc::SCHED_IDLE));
             let back = me.take_part();
             let expected = if back.is_ok() { libc::SCHED_OTHER } else { libc::SCHED_IDLE };
-            assert_eq!(policy(), expected, "{back:?}");
+            assert_eq!(policy(), libc::c_long::from(expected), "{back:?}");
         });
         other.join().expect("it panicked");
         assert_eq!(policy(), of_others);

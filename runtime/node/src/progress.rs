@@ -253,8 +253,7 @@ impl Progress {
         self.first && self.roster.as_ref().is_none_or(|roster| roster.members.len() <= 1)
     }
 
-    /// Whether this replica leads, by the newest roster.
-    pub(crate) fn leads(&self) -> bool {
+    fn leads(&self) -> bool {
         self.roster.as_ref().is_some_and(|roster| roster.leader == Some(self.node))
     }
 

@@ -10,8 +10,8 @@
 //! * *Behind* is a thread that gives way to all others of the machine. A follower applies there what nobody waits for, and so
 //!   takes no time from the log and the network, on which calls do wait.
 //!
-//! What an object may take here and behind is bounded: beyond that, what it did is undone, and done again ahead. When that
-//! happens, or something here took long, or something behind came too late, it stays ahead for a while, and for longer each time.
+//! What an object may take here and behind is bounded: beyond that, what it did is undone, and done again elsewhere. When that
+//! happens, or something here took long, or something behind got no turn, it keeps away for a while, and for longer each time.
 
 mod machine;
 #[cfg(test)]
@@ -32,8 +32,8 @@ pub(crate) use self::machine::{Job, Output, Outputs};
 use self::threads::{Behind, Done, Errand, caught, start_ahead};
 use crate::error::NodeError;
 use crate::limits::{
-    APPLICATION_BACKLOG_JOBS_MAX, BEHIND_AFTER_BURSTS, BEHIND_WAIT_MAX, ELSEWHERE_AFTER_BURSTS_MAX, HERE_AFTER_BURSTS,
-    HERE_GAS_MAX, HERE_JOBS_MAX, HERE_TIME_MAX,
+    APPLICATION_BACKLOG_JOBS_MAX, BEHIND_AFTER_BURSTS, BEHIND_JOBS_MAX, BEHIND_WAIT_MAX, ELSEWHERE_AFTER_BURSTS_MAX,
+    ELSEWHERE_WELL_BURSTS, HERE_AFTER_BURSTS, HERE_GAS_MAX, HERE_JOBS_MAX, HERE_TIME_MAX,
 };
 
 /// The driver's end of the application's threads, and the application itself while it is here.
@@ -75,11 +75,14 @@ enum Place {
 struct Streak {
     seen: usize,
     wanted: usize,
+    wanted_min: usize,
+    /// Bursts that went well since `wanted` changed.
+    well: usize,
 }
 
 impl Streak {
     fn of(wanted: usize) -> Streak {
-        Streak { seen: 0, wanted }
+        Streak { seen: 0, wanted, wanted_min: wanted, well: 0 }
     }
 
     fn note(&mut self, could: bool) {
@@ -92,7 +95,17 @@ impl Streak {
 
     /// It did not go well: begins again, and takes twice as many.
     fn put_off(&mut self) {
-        *self = Streak::of((2 * self.wanted).min(ELSEWHERE_AFTER_BURSTS_MAX));
+        let wanted = (2 * self.wanted).min(ELSEWHERE_AFTER_BURSTS_MAX);
+        *self = Streak { seen: 0, wanted, well: 0, ..*self };
+    }
+
+    /// It went well; after many times it takes half as many again.
+    fn went_well(&mut self) {
+        self.well += 1;
+        if self.well == ELSEWHERE_WELL_BURSTS {
+            self.wanted = (self.wanted / 2).max(self.wanted_min);
+            self.well = 0;
+        }
     }
 }
 
@@ -139,7 +152,7 @@ impl Applying {
         self.backlog += gathered.len();
         if !gathered.is_empty() {
             self.small.note(self.backlog <= HERE_JOBS_MAX && gathered.iter().all(Job::is_small));
-            self.quiet.note(gathered.iter().all(Job::is_quiet));
+            self.quiet.note(self.backlog <= BEHIND_JOBS_MAX && gathered.iter().all(Job::is_quiet));
         }
         if leads {
             self.quiet.note(false);
@@ -156,12 +169,10 @@ impl Applying {
             Place::Coming(jobs) => jobs.append(&mut gathered),
             Place::Behind { waiting, since, called } => {
                 waiting.append(&mut gathered);
-                let late = since.elapsed() > BEHIND_WAIT_MAX;
-                if !*called && (late || self.quiet.seen == 0) {
+                if !*called && (self.quiet.seen == 0 || since.elapsed() > BEHIND_WAIT_MAX) {
                     *called = true;
-                    self.behind.call_back();
-                    if late {
-                        self.quiet.put_off();
+                    if let Some((machine, jobs)) = self.behind.call_back() {
+                        self.on_returned(machine, jobs);
                     }
                 }
             }
@@ -258,9 +269,12 @@ impl Applying {
         let mut jobs = left;
         match mem::replace(&mut self.place, Place::Ahead) {
             Place::Coming(waiting) => jobs.extend(waiting),
-            Place::Behind { waiting, called, .. } => {
-                if !(called || jobs.is_empty()) {
+            Place::Behind { waiting, since, called } => {
+                // It got no turn, or something in it needs more than there is.
+                if since.elapsed() > BEHIND_WAIT_MAX || !(called || jobs.is_empty()) {
                     self.quiet.put_off();
+                } else {
+                    self.quiet.went_well();
                 }
                 jobs.extend(waiting);
             }

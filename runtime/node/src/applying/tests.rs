@@ -71,23 +71,30 @@ impl On {
 }
 
 /// A machine that says of each slot on which thread it was done.
-struct Slow {
-    /// Slots that take some time.
-    slow: Vec<u64>,
-    takes: Duration,
+struct Machine {
+    /// A slot that takes long for the driver's thread.
+    slow: u64,
     /// Slots for which there is never enough gas.
     long: Vec<u64>,
+    /// A slot that says when it begins, and waits.
+    held: u64,
+    begins: mpsc::Sender<()>,
+    goes_on: mpsc::Receiver<()>,
     done: mpsc::Sender<(u64, On)>,
 }
 
-impl Carry for Slow {
+impl Carry for Machine {
     fn carry_out(&mut self, job: Job, gas: Option<u64>) -> Result<Carried, String> {
         let Job::Apply { slot, .. } = job else { return Err("only slots here".into()) };
         if gas.is_some() && self.long.contains(&slot.0) {
             return Ok(Carried::Later(job));
         }
-        if self.slow.contains(&slot.0) {
-            thread::sleep(self.takes);
+        if self.slow == slot.0 {
+            thread::sleep(2 * HERE_TIME_MAX);
+        }
+        if self.held == slot.0 {
+            self.begins.send(()).expect("the test listens");
+            self.goes_on.recv().expect("the test goes on");
         }
         self.done.send((slot.0, On::this_thread())).expect("the test listens");
         Ok(Carried::Out(Output::Applied(Applied {
@@ -107,13 +114,17 @@ impl Carry for Slow {
 struct Watched {
     applying: Applying,
     done: mpsc::Receiver<(u64, On)>,
+    begun: mpsc::Receiver<()>,
+    go_on: mpsc::Sender<()>,
 }
 
 impl Watched {
-    fn start(slow: &[u64], takes: Duration, long: &[u64]) -> Watched {
+    fn start(slow: u64, long: &[u64], held: u64) -> Watched {
         let (tell, done) = mpsc::channel();
-        let slow = Slow { slow: slow.to_vec(), takes, long: long.to_vec(), done: tell };
-        Watched { applying: Applying::start_with(Box::new(slow)).expect("threads"), done }
+        let (begins, begun) = mpsc::channel();
+        let (go_on, goes_on) = mpsc::channel();
+        let machine = Machine { slow, long: long.to_vec(), held, begins, goes_on, done: tell };
+        Watched { applying: Applying::start_with(Box::new(machine)).expect("threads"), done, begun, go_on }
     }
 
     fn hand_over(&mut self, jobs: impl IntoIterator<Item = Job>) {
@@ -156,7 +167,7 @@ async fn short_calls_come_over_and_long_or_large_ones_go_back() {
     let (first, wanted) = (1, HERE_AFTER_BURSTS as u64);
     // Some time after it came over.
     let slow = first + wanted + 10;
-    let mut watched = Watched::start(&[slow], 2 * HERE_TIME_MAX, &[]);
+    let mut watched = Watched::start(slow, &[], 0);
 
     let here = watched.one_by_one(first..slow, small, On::Here).await;
     assert_eq!(here, (first + wanted..slow).collect::<Vec<_>>(), "after {wanted} small bursts");
@@ -173,7 +184,7 @@ async fn short_calls_come_over_and_long_or_large_ones_go_back() {
 #[tokio::test]
 async fn what_needs_more_gas_than_there_is_here_is_done_ahead_with_all_after_it() {
     let first = 1 + HERE_AFTER_BURSTS as u64;
-    let mut watched = Watched::start(&[], Duration::ZERO, &[first + 1]);
+    let mut watched = Watched::start(0, &[first + 1], 0);
     watched.one_by_one(1..first, small, On::Here).await;
     watched.hand_over((first..first + 4).map(small));
     let places: Vec<_> = watched.all_done().await.into_iter().map(|(_, on)| on).collect();
@@ -182,15 +193,15 @@ async fn what_needs_more_gas_than_there_is_here_is_done_ahead_with_all_after_it(
 
 #[tokio::test]
 async fn what_is_handed_over_while_it_comes_waits_and_keeps_its_order() {
-    let mut watched = Watched::start(&[], Duration::ZERO, &[]);
+    let mut watched = Watched::start(0, &[], 0);
     watched.applying.small.seen = HERE_AFTER_BURSTS;
     (1..=20).for_each(|slot| watched.hand_over([small(slot)]));
     assert_eq!(watched.all_done().await.len(), 20);
 }
 
 /// Its next burst goes behind; the first slots are done by then.
-async fn behind(slow: &[u64], takes: Duration, long: &[u64]) -> Watched {
-    let mut watched = Watched::start(slow, takes, long);
+async fn behind(long: &[u64], held: u64) -> Watched {
+    let mut watched = Watched::start(0, long, held);
     let ahead = watched.one_by_one(1..FIRST_BEHIND, quiet, On::Ahead).await;
     assert_eq!(ahead, (1..FIRST_BEHIND).collect::<Vec<_>>());
     let began = Instant::now();
@@ -206,7 +217,7 @@ const FIRST_BEHIND: u64 = 1 + BEHIND_AFTER_BURSTS as u64;
 
 #[tokio::test]
 async fn what_nobody_waits_for_is_done_behind() {
-    let mut watched = behind(&[], Duration::ZERO, &[]).await;
+    let mut watched = behind(&[], 0).await;
     let slots = FIRST_BEHIND..FIRST_BEHIND + 10;
     assert_eq!(watched.one_by_one(slots.clone(), quiet, On::Behind).await, slots.collect::<Vec<_>>());
     watched.hand_over((20..30).map(quiet));
@@ -219,38 +230,49 @@ async fn what_nobody_waits_for_is_done_behind() {
 
 #[tokio::test]
 async fn short_calls_for_which_nobody_waits_come_over_too() {
-    let mut watched = Watched::start(&[], Duration::ZERO, &[]);
+    let mut watched = Watched::start(0, &[], 0);
     let quiet = |slot| Job::Apply { slot: Slot(slot), batch: Vec::new().into(), replies: false };
     let here = watched.one_by_one(1..HERE_AFTER_BURSTS as u64 + 5, quiet, On::Here).await;
     assert_eq!(here, (HERE_AFTER_BURSTS as u64..HERE_AFTER_BURSTS as u64 + 5).collect::<Vec<_>>());
 }
 
+/// With three slots behind, of which the first is begun.
+async fn begun_behind() -> Watched {
+    let mut watched = behind(&[], FIRST_BEHIND).await;
+    watched.hand_over((FIRST_BEHIND..FIRST_BEHIND + 3).map(quiet));
+    watched.begun.recv().expect("it begins");
+    watched
+}
+
+impl Watched {
+    /// Lets the slot that is begun go on; gives where each of those handed over is done.
+    async fn places(&mut self) -> Vec<On> {
+        self.go_on.send(()).expect("it waits");
+        self.all_done().await.into_iter().map(|(_, on)| on).collect()
+    }
+}
+
 #[tokio::test]
-async fn it_comes_back_from_behind_as_soon_as_somebody_waits() {
-    let takes = Duration::from_millis(1);
-    let slots = FIRST_BEHIND..FIRST_BEHIND + 200;
-    let mut watched = behind(&slots.clone().collect::<Vec<_>>(), takes, &[]).await;
-    watched.hand_over(slots.clone().map(quiet));
-    assert!(matches!(watched.applying.place, Place::Behind { .. }));
-    thread::sleep(10 * takes);
-    watched.hand_over([small(slots.end)]);
-    let done = watched.all_done().await;
-    assert_eq!(done.last(), Some(&(slots.end, On::Ahead)));
-    let left = done.iter().filter(|(_, on)| *on == On::Ahead).count();
-    assert!(left > 50, "{left} of {} are done ahead", done.len());
-    assert_eq!(watched.applying.quiet.wanted, BEHIND_AFTER_BURSTS, "nothing went wrong");
+async fn it_comes_back_from_behind_when_somebody_waits() {
+    let mut watched = begun_behind().await;
+    watched.hand_over([small(100)]);
+    assert_eq!(watched.places().await, [On::Behind, On::Ahead, On::Ahead, On::Ahead]);
+}
+
+#[tokio::test]
+async fn it_comes_back_from_behind_when_there_is_much_to_do() {
+    let mut watched = begun_behind().await;
+    watched.hand_over((100..100 + BEHIND_JOBS_MAX as u64).map(quiet));
+    let places = watched.places().await;
+    assert_eq!(places[0], On::Behind);
+    assert_eq!(places[1..], vec![On::Ahead; 2 + BEHIND_JOBS_MAX]);
 }
 
 #[tokio::test]
 async fn it_comes_back_from_behind_to_a_replica_that_begins_to_lead() {
-    let slots = FIRST_BEHIND..FIRST_BEHIND + 200;
-    let mut watched = behind(&slots.clone().collect::<Vec<_>>(), Duration::from_millis(1), &[]).await;
-    watched.hand_over(slots.clone().map(quiet));
-    assert!(matches!(watched.applying.place, Place::Behind { .. }));
-    thread::sleep(Duration::from_millis(10));
+    let mut watched = begun_behind().await;
     watched.applying.hand_over(true);
-    let left = watched.all_done().await.iter().filter(|(_, on)| *on == On::Ahead).count();
-    assert!(left > 50, "{left} of {} are done ahead", slots.count());
+    assert_eq!(watched.places().await, [On::Behind, On::Ahead, On::Ahead]);
     for slot in 1000..1010 {
         watched.applying.gather(quiet(slot));
         watched.applying.hand_over(true);
@@ -259,37 +281,67 @@ async fn it_comes_back_from_behind_to_a_replica_that_begins_to_lead() {
 }
 
 #[tokio::test]
+async fn what_is_not_begun_behind_is_taken_back_at_once() {
+    let mut watched = begun_behind().await;
+    let (tell, _done) = mpsc::channel();
+    let (begins, _begun) = mpsc::channel();
+    let (_go_on, goes_on) = mpsc::channel();
+    let other = Machine { slow: 0, long: Vec::new(), held: 0, begins, goes_on, done: tell };
+    watched.applying.behind.give(Box::new(other), vec![quiet(1), quiet(2)]);
+    let (_, jobs) = watched.applying.behind.call_back().expect("the thread is at the burst before");
+    assert_eq!(jobs.len(), 2);
+    assert_eq!(watched.places().await, [On::Behind; 3]);
+}
+
+#[tokio::test]
 async fn what_needs_more_gas_than_there_is_behind_is_done_ahead_and_keeps_it_there() {
     let long = FIRST_BEHIND + 1;
-    let mut watched = behind(&[], Duration::ZERO, &[long]).await;
+    let mut watched = behind(&[long], 0).await;
     watched.hand_over((FIRST_BEHIND..long + 2).map(quiet));
     let places: Vec<_> = watched.all_done().await.into_iter().map(|(_, on)| on).collect();
     assert_eq!(places, [On::Behind, On::Ahead, On::Ahead]);
-    let after = long + 2..long + 12;
+    let after = long + 2..long + 2 + 3 * BEHIND_AFTER_BURSTS as u64;
     let ahead = watched.one_by_one(after.clone(), quiet, On::Ahead).await;
     assert_eq!(ahead, after.take(2 * BEHIND_AFTER_BURSTS).collect::<Vec<_>>(), "for twice as many bursts");
 }
 
 #[tokio::test]
 async fn what_gets_no_turn_behind_is_done_ahead_and_keeps_it_there() {
-    let mut watched = behind(&[FIRST_BEHIND], 3 * BEHIND_WAIT_MAX, &[]).await;
-    watched.hand_over((FIRST_BEHIND..FIRST_BEHIND + 3).map(quiet));
+    let mut watched = begun_behind().await;
+    watched.hand_over([]);
     thread::sleep(2 * BEHIND_WAIT_MAX);
     watched.hand_over([]);
-    let places: Vec<_> = watched.all_done().await.into_iter().map(|(_, on)| on).collect();
-    assert_eq!(places[1..], [On::Ahead, On::Ahead], "what is begun ends where it was begun: {places:?}");
-    let after = FIRST_BEHIND + 3..FIRST_BEHIND + 13;
+    assert_eq!(watched.places().await, [On::Behind, On::Ahead, On::Ahead]);
+    let after = 100..100 + 3 * BEHIND_AFTER_BURSTS as u64;
     let ahead = watched.one_by_one(after.clone(), quiet, On::Ahead).await;
     assert_eq!(ahead, after.take(2 * BEHIND_AFTER_BURSTS).collect::<Vec<_>>(), "for twice as many bursts");
+}
+
+#[test]
+fn a_streak_takes_twice_as_many_after_each_failure_and_half_as_many_after_many_successes() {
+    let mut streak = Streak::of(2);
+    streak.note(true);
+    assert!(!streak.is_long());
+    streak.note(true);
+    assert!(streak.is_long());
+    streak.put_off();
+    streak.put_off();
+    assert_eq!((streak.seen, streak.wanted), (0, 8));
+    (0..ELSEWHERE_WELL_BURSTS).for_each(|_| streak.went_well());
+    assert_eq!(streak.wanted, 4);
+    (0..5 * ELSEWHERE_WELL_BURSTS).for_each(|_| streak.went_well());
+    assert_eq!(streak.wanted, 2, "as at first");
+    (0..100).for_each(|_| streak.put_off());
+    assert_eq!(streak.wanted, ELSEWHERE_AFTER_BURSTS_MAX);
 }
 
 #[tokio::test]
 async fn a_host_fault_ends_the_replica_and_not_only_the_thread() {
     for replies in [true, false] {
         let mut applying = start();
-        // For the thread behind only what is handed over later counts.
         applying.quiet.seen = BEHIND_AFTER_BURSTS;
         for slot in 1..4 {
+            // The third one goes behind, if it may.
             let bytes = if slot == 3 { vec![0xff; HERE_BYTES_MAX + 1] } else { codec::to_bytes(&Batch::default()) };
             applying.gather(Job::Apply { slot: Slot(slot), batch: bytes.into(), replies });
             applying.hand_over(false);

@@ -3,11 +3,12 @@
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
-use std::thread;
 use std::time::Instant;
+use std::{mem, thread};
 
+use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::machine::{Carried, Carry, Job, Outputs, carry_out_within};
@@ -70,7 +71,7 @@ fn carry_out_all(machine: &mut dyn Carry, jobs: Vec<Job>, done: &UnboundedSender
             Carried::Later(_) => unreachable!("nothing is bounded here"),
         }
         if since.elapsed() >= APPLICATION_OUTPUT_WAIT_MAX {
-            tell(done, Done::Outputs(std::mem::take(&mut outputs)));
+            tell(done, Done::Outputs(mem::take(&mut outputs)));
             since = Instant::now();
         }
     }
@@ -82,23 +83,19 @@ fn carry_out_all(machine: &mut dyn Carry, jobs: Vec<Job>, done: &UnboundedSender
 
 /// The driver's end of the thread behind. Each burst brings the application along, and takes it back.
 pub(super) struct Behind {
-    bursts: mpsc::Sender<Burst>,
-    calls: Arc<Calls>,
-    given: u64,
+    bursts: Sender<Burst>,
+    /// The thread's end too: what it has not begun is taken back there.
+    todo: Receiver<Burst>,
+    thread: Arc<OnceLock<ThreadId>>,
+    /// Whether the thread takes part as others do.
+    raised: bool,
+    /// Whether the burst that it has begun is to end before its next job.
+    called: Arc<AtomicBool>,
 }
 
 struct Burst {
-    /// From 1.
-    number: u64,
     machine: Box<dyn Carry>,
     jobs: Vec<Job>,
-}
-
-#[derive(Default)]
-struct Calls {
-    thread: OnceLock<ThreadId>,
-    /// The last burst that was called back.
-    called: AtomicU64,
 }
 
 impl Behind {
@@ -107,44 +104,49 @@ impl Behind {
     /// # Errors
     /// When the system gives none.
     pub(super) fn start(done: UnboundedSender<Done>) -> Result<Behind, NodeError> {
-        let (bursts, todo) = mpsc::channel();
-        let calls = Arc::new(Calls::default());
-        let shared = Arc::clone(&calls);
-        spawn("concoord-behind", done, move |done| carry_out_bursts(&todo, &shared, done))?;
-        Ok(Behind { bursts, calls, given: 0 })
+        let (bursts, todo) = crossbeam_channel::bounded::<Burst>(1);
+        let (thread, called) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
+        let behind =
+            Behind { bursts, todo: todo.clone(), thread: thread.clone(), raised: false, called: called.clone() };
+        spawn("concoord-behind", done, move |done| {
+            let me = ThreadId::current();
+            if let Err(error) = me.give_way() {
+                tracing::debug!(%error, "the thread behind can't give way, and takes part as all others do");
+            }
+            let _ = thread.set(me);
+            while let Ok(Burst { mut machine, jobs }) = todo.recv() {
+                let ends = || called.load(Ordering::Relaxed);
+                let (outputs, left) = carry_out_within(&mut *machine, jobs, BEHIND_GAS_MAX, ends)?;
+                tell(done, Done::Returned { machine, outputs, left });
+            }
+            Ok(())
+        })?;
+        Ok(behind)
     }
 
+    /// Hands the application over with a burst. What was handed over before has returned.
     pub(super) fn give(&mut self, machine: Box<dyn Carry>, jobs: Vec<Job>) {
-        self.given += 1;
-        // A thread that is gone has said why.
-        let _ = self.bursts.send(Burst { number: self.given, machine, jobs });
-    }
-
-    /// The application is wanted back before more of the burst that was given last is done.
-    pub(super) fn call_back(&self) {
-        if let Some(thread) = self.calls.thread.get() {
-            // Where that is not allowed, it comes when it gets to run.
-            let _ = thread.take_part();
-        }
-        // After that, so that who sees it knows that it has to give way anew.
-        self.calls.called.store(self.given, Ordering::Release);
-    }
-}
-
-fn carry_out_bursts(todo: &mpsc::Receiver<Burst>, calls: &Calls, done: &UnboundedSender<Done>) -> Result<(), String> {
-    let thread = *calls.thread.get_or_init(ThreadId::current);
-    let mut seen = None;
-    while let Ok(Burst { number, mut machine, jobs }) = todo.recv() {
-        let called = calls.called.load(Ordering::Acquire);
-        if seen.replace(called) != Some(called) {
-            // A thread that may not takes part as all others do.
+        if mem::take(&mut self.raised)
+            && let Some(thread) = self.thread.get()
+        {
+            // Anybody may.
             let _ = thread.give_way();
         }
-        let ends = || calls.called.load(Ordering::Relaxed) == number;
-        let (outputs, left) = carry_out_within(&mut *machine, jobs, BEHIND_GAS_MAX, ends)?;
-        tell(done, Done::Returned { machine, outputs, left });
+        self.called.store(false, Ordering::Relaxed);
+        // A thread that is gone has said why.
+        let _ = self.bursts.send(Burst { machine, jobs });
     }
-    Ok(())
+
+    /// The application is wanted back: gives it with the whole burst if that was not begun; else it returns after the job that it
+    /// is at, and sooner where the thread may be raised.
+    pub(super) fn call_back(&mut self) -> Option<(Box<dyn Carry>, Vec<Job>)> {
+        if let Ok(Burst { machine, jobs }) = self.todo.try_recv() {
+            return Some((machine, jobs));
+        }
+        self.called.store(true, Ordering::Relaxed);
+        self.raised = self.thread.get().is_some_and(|thread| thread.take_part().is_ok());
+        None
+    }
 }
 
 fn tell(done: &UnboundedSender<Done>, news: Done) {
