@@ -103,14 +103,14 @@ impl Task {
                 alarm.as_mut().reset(wake);
             }
             tokio::select! {
-                // What callers want goes first; there are no more of them than have places.
+                // What there is little of goes first; of answers there may always be more, and time is looked at in any case.
                 biased;
                 command = self.commands.recv() => match command {
                     Some(command) => if let Some(done) = self.on_commands(command) { break Some(done) },
                     None => break None,
                 },
-                response = link::next(self.link.as_mut()) => self.on_received(Instant::now(), response).await,
                 found = self.search.next() => self.on_found(Instant::now(), found),
+                response = link::next(self.link.as_mut()) => self.on_received(Instant::now(), response).await,
                 () = &mut alarm, if wake.is_some() => {}
             }
         };

@@ -17,7 +17,7 @@ use wasmtime::{
 
 use crate::code::Code;
 use crate::image::Image;
-use crate::limits::{CALL_SECONDS_MAX, IMPORT_ANSWER_BYTES_MAX, PANIC_BYTES_MAX};
+use crate::limits::{CALL_SECONDS_MAX, IMPORT_ANSWER_BYTES_MAX, NOTED_GAS_MAX, PANIC_BYTES_MAX};
 use crate::state::{FrozenState, State, StateError, bits};
 use crate::trap::{Cause, cause};
 
@@ -198,9 +198,6 @@ impl Instance {
     /// Runs one input, which is `head` and then `tail`, so that neither has to be copied twice. With less gas than it may
     /// use, it ends with [`Fault::Later`] where it would go on.
     pub(crate) fn run(&mut self, head: &[u8], tail: &[u8], gas: u64) -> Result<Outcome, Fault> {
-        // One with less gas is over soon, on a thread that may hardly get to run.
-        let whole = gas >= self.limits.gas_per_call;
-        self.store.set_epoch_deadline(if whole { CALL_SECONDS_MAX } else { NO_DEADLINE });
         let size = head.len() + tail.len();
         let length = u32::try_from(size).ok().filter(|_| size <= INPUT_BYTES_MAX);
         let length = length.ok_or_else(|| Fault::Misbehaved(format!("input of {size} bytes")))?;
@@ -209,6 +206,9 @@ impl Instance {
         for_head.copy_from_slice(head);
         for_tail.copy_from_slice(tail);
         (self.given, self.left) = (self.limits.gas_per_call.min(gas), None);
+        // What ends soon by itself is not watched: its thread may hardly get to run.
+        let brief = self.given <= NOTED_GAS_MAX;
+        self.store.set_epoch_deadline(if brief { NO_DEADLINE } else { CALL_SECONDS_MAX });
         let ran = self.run.call(&mut self.store, (counted(self.given), length));
         let (packed, left, bytes) = ran.map_err(|error| self.fault(&error))?;
         self.left = Some(left);

@@ -65,7 +65,7 @@ impl Noted {
     pub(crate) fn run_again(&self, instance: &mut Instance) -> Result<(), Fault> {
         let mut start = 0;
         for &(head_end, end) in &self.ends {
-            let again = instance.run(&self.bytes[start..head_end], &self.bytes[head_end..end], u64::MAX);
+            let again = instance.run(&self.bytes[start..head_end], &self.bytes[head_end..end], NOTED_GAS_MAX);
             again.map_err(|fault| Fault::Host(format!("an input that succeeded does not when run again: {fault}")))?;
             start = end;
         }

@@ -26,7 +26,7 @@ pub(crate) const HERE_AFTER_BURSTS: usize = 32;
 /// What [`HERE_AFTER_BURSTS`] and [`BEHIND_AFTER_BURSTS`] grow to, doubled each time that a burst took longer than
 /// [`HERE_TIME_MAX`] or [`BEHIND_WAIT_MAX`], or an input needed more gas than there is.
 pub(crate) const ELSEWHERE_AFTER_BURSTS_MAX: usize = 1 << 16;
-/// Bursts that go well behind, after which [`BEHIND_AFTER_BURSTS`] is halved again.
+/// Bursts that go well there, after which they are halved again.
 pub(crate) const ELSEWHERE_WELL_BURSTS: usize = 1024;
 /// Gas of an input on the driver's thread, about 0.1 ms: with as many as fit into a burst, that stays far below the time
 /// between two heartbeats.

@@ -5,7 +5,7 @@
 use std::io;
 
 /// A thread of this process, as the system names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct ThreadId {
     #[cfg(target_os = "linux")]
     thread: libc::c_long,

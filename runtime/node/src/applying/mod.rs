@@ -20,7 +20,8 @@ mod threads;
 
 use std::mem;
 use std::sync::mpsc;
-use std::time::Instant;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use concoord_consensus::Application;
 use concoord_consensus::objects::Objects;
@@ -49,6 +50,8 @@ pub(crate) struct Applying {
     small: Streak,
     /// Bursts that could have been done behind.
     quiet: Streak,
+    /// How long a burst may be behind: [`BEHIND_WAIT_MAX`].
+    late_after: Duration,
     failed: Option<NodeError>,
 }
 
@@ -129,6 +132,7 @@ impl Applying {
             place: Place::Ahead,
             small: Streak::of(HERE_AFTER_BURSTS),
             quiet: Streak::of(BEHIND_AFTER_BURSTS),
+            late_after: BEHIND_WAIT_MAX,
             failed: None,
         };
         applying.send_ahead(Errand::Take(machine));
@@ -169,7 +173,7 @@ impl Applying {
             Place::Coming(jobs) => jobs.append(&mut gathered),
             Place::Behind { waiting, since, called } => {
                 waiting.append(&mut gathered);
-                if !*called && (self.quiet.seen == 0 || since.elapsed() > BEHIND_WAIT_MAX) {
+                if !*called && (self.quiet.seen == 0 || since.elapsed() > self.late_after) {
                     *called = true;
                     if let Some((machine, jobs)) = self.behind.call_back() {
                         self.on_returned(machine, jobs);
@@ -241,7 +245,9 @@ impl Applying {
 
     /// Outputs that are at hand.
     pub(crate) fn try_next(&mut self) -> Option<Outputs> {
-        while let Ok(done) = self.done.try_recv() {
+        // Not `try_recv`, which waits for a sender that is interrupted, and the thread behind may be so for long.
+        let mut context = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(done)) = self.done.poll_recv(&mut context) {
             if let Some(outputs) = self.taken(done) {
                 return Some(outputs);
             }
@@ -271,16 +277,16 @@ impl Applying {
             Place::Coming(waiting) => jobs.extend(waiting),
             Place::Behind { waiting, since, called } => {
                 // It got no turn, or something in it needs more than there is.
-                if since.elapsed() > BEHIND_WAIT_MAX || !(called || jobs.is_empty()) {
+                if since.elapsed() > self.late_after || !(called || jobs.is_empty()) {
                     self.quiet.put_off();
-                } else {
+                } else if !called {
                     self.quiet.went_well();
                 }
                 jobs.extend(waiting);
             }
             Place::Ahead | Place::Here { .. } => unreachable!("it comes when it was asked to"),
         }
-        self.place = Place::Here { machine, jobs, yielded: true };
+        self.place = Place::Here { machine, jobs, yielded: false };
         if !self.may_stay() {
             self.send_away();
         }
@@ -297,6 +303,8 @@ impl Applying {
             self.small.put_off();
             self.quiet.note(false);
             self.send_away();
+        } else {
+            self.small.went_well();
         }
         Ok(outputs)
     }

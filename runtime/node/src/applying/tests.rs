@@ -124,7 +124,10 @@ impl Watched {
         let (begins, begun) = mpsc::channel();
         let (go_on, goes_on) = mpsc::channel();
         let machine = Machine { slow, long: long.to_vec(), held, begins, goes_on, done: tell };
-        Watched { applying: Applying::start_with(Box::new(machine)).expect("threads"), done, begun, go_on }
+        let mut applying = Applying::start_with(Box::new(machine)).expect("threads");
+        // However busy this machine is.
+        applying.late_after = Duration::from_secs(60);
+        Watched { applying, done, begun, go_on }
     }
 
     fn hand_over(&mut self, jobs: impl IntoIterator<Item = Job>) {
@@ -308,10 +311,14 @@ async fn what_needs_more_gas_than_there_is_behind_is_done_ahead_and_keeps_it_the
 #[tokio::test]
 async fn what_gets_no_turn_behind_is_done_ahead_and_keeps_it_there() {
     let mut watched = begun_behind().await;
+    let called = |watched: &Watched| matches!(watched.applying.place, Place::Behind { called: true, .. });
     watched.hand_over([]);
-    thread::sleep(2 * BEHIND_WAIT_MAX);
+    assert!(!called(&watched));
+    watched.applying.late_after = Duration::ZERO;
     watched.hand_over([]);
+    assert!(called(&watched));
     assert_eq!(watched.places().await, [On::Behind, On::Ahead, On::Ahead]);
+    watched.applying.late_after = Duration::from_secs(60);
     let after = 100..100 + 3 * BEHIND_AFTER_BURSTS as u64;
     let ahead = watched.one_by_one(after.clone(), quiet, On::Ahead).await;
     assert_eq!(ahead, after.take(2 * BEHIND_AFTER_BURSTS).collect::<Vec<_>>(), "for twice as many bursts");

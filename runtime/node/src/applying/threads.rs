@@ -2,13 +2,13 @@
 //! rest, which gives way to everything else on the machine.
 
 use std::any::Any;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::thread::{self, Thread};
 use std::time::Instant;
-use std::{mem, thread};
+use std::{mem, panic};
 
-use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::machine::{Carried, Carry, Job, Outputs, carry_out_within};
@@ -83,19 +83,42 @@ fn carry_out_all(machine: &mut dyn Carry, jobs: Vec<Job>, done: &UnboundedSender
 
 /// The driver's end of the thread behind. Each burst brings the application along, and takes it back.
 pub(super) struct Behind {
-    bursts: Sender<Burst>,
-    /// The thread's end too: what it has not begun is taken back there.
-    todo: Receiver<Burst>,
-    thread: Arc<OnceLock<ThreadId>>,
+    desk: Arc<Desk>,
+    thread: Thread,
     /// Whether the thread takes part as others do.
     raised: bool,
-    /// Whether the burst that it has begun is to end before its next job.
-    called: Arc<AtomicBool>,
 }
 
 struct Burst {
     machine: Box<dyn Carry>,
     jobs: Vec<Job>,
+}
+
+/// What both ends share. The driver never waits here for the other thread, which may hardly get to run.
+#[derive(Default)]
+struct Desk {
+    id: OnceLock<ThreadId>,
+    /// A burst lies here. Who changes this to `false` takes it, and nobody else touches it.
+    full: AtomicBool,
+    burst: Mutex<Option<Burst>>,
+    /// The burst that was taken is to end before its next job.
+    called: AtomicBool,
+    ended: AtomicBool,
+}
+
+impl Desk {
+    fn put(&self, burst: Burst) {
+        *self.burst.lock().unwrap_or_else(PoisonError::into_inner) = Some(burst);
+        self.full.store(true, Ordering::Release);
+    }
+
+    fn take(&self) -> Option<Burst> {
+        if self.full.swap(false, Ordering::AcqRel) {
+            self.burst.lock().unwrap_or_else(PoisonError::into_inner).take()
+        } else {
+            None
+        }
+    }
 }
 
 impl Behind {
@@ -104,49 +127,60 @@ impl Behind {
     /// # Errors
     /// When the system gives none.
     pub(super) fn start(done: UnboundedSender<Done>) -> Result<Behind, NodeError> {
-        let (bursts, todo) = crossbeam_channel::bounded::<Burst>(1);
-        let (thread, called) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
-        let behind =
-            Behind { bursts, todo: todo.clone(), thread: thread.clone(), raised: false, called: called.clone() };
-        spawn("concoord-behind", done, move |done| {
-            let me = ThreadId::current();
-            if let Err(error) = me.give_way() {
-                tracing::debug!(%error, "the thread behind can't give way, and takes part as all others do");
-            }
-            let _ = thread.set(me);
-            while let Ok(Burst { mut machine, jobs }) = todo.recv() {
-                let ends = || called.load(Ordering::Relaxed);
-                let (outputs, left) = carry_out_within(&mut *machine, jobs, BEHIND_GAS_MAX, ends)?;
-                tell(done, Done::Returned { machine, outputs, left });
-            }
-            Ok(())
-        })?;
-        Ok(behind)
+        let desk = Arc::new(Desk::default());
+        let shared = Arc::clone(&desk);
+        let thread = spawn("concoord-behind", done, move |done| carry_out_bursts(&shared, done))?;
+        Ok(Behind { desk, thread, raised: false })
     }
 
     /// Hands the application over with a burst. What was handed over before has returned.
     pub(super) fn give(&mut self, machine: Box<dyn Carry>, jobs: Vec<Job>) {
         if mem::take(&mut self.raised)
-            && let Some(thread) = self.thread.get()
+            && let Some(id) = self.desk.id.get()
         {
             // Anybody may.
-            let _ = thread.give_way();
+            let _ = id.give_way();
         }
-        self.called.store(false, Ordering::Relaxed);
-        // A thread that is gone has said why.
-        let _ = self.bursts.send(Burst { machine, jobs });
+        self.desk.called.store(false, Ordering::Relaxed);
+        self.desk.put(Burst { machine, jobs });
+        self.thread.unpark();
     }
 
     /// The application is wanted back: gives it with the whole burst if that was not begun; else it returns after the job that it
     /// is at, and sooner where the thread may be raised.
     pub(super) fn call_back(&mut self) -> Option<(Box<dyn Carry>, Vec<Job>)> {
-        if let Ok(Burst { machine, jobs }) = self.todo.try_recv() {
+        if let Some(Burst { machine, jobs }) = self.desk.take() {
             return Some((machine, jobs));
         }
-        self.called.store(true, Ordering::Relaxed);
-        self.raised = self.thread.get().is_some_and(|thread| thread.take_part().is_ok());
+        self.desk.called.store(true, Ordering::Relaxed);
+        self.raised = self.desk.id.get().is_some_and(|id| id.take_part().is_ok());
         None
     }
+}
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        self.desk.ended.store(true, Ordering::Relaxed);
+        self.thread.unpark();
+    }
+}
+
+fn carry_out_bursts(desk: &Desk, done: &UnboundedSender<Done>) -> Result<(), String> {
+    let me = ThreadId::current();
+    if let Err(error) = me.give_way() {
+        tracing::debug!(%error, "the thread behind can't give way, and takes part as all others do");
+    }
+    let _ = desk.id.set(me);
+    while !desk.ended.load(Ordering::Relaxed) {
+        let Some(Burst { mut machine, jobs }) = desk.take() else {
+            thread::park();
+            continue;
+        };
+        let ends = || desk.called.load(Ordering::Relaxed);
+        let (outputs, left) = carry_out_within(&mut *machine, jobs, BEHIND_GAS_MAX, ends)?;
+        tell(done, Done::Returned { machine, outputs, left });
+    }
+    Ok(())
 }
 
 fn tell(done: &UnboundedSender<Done>, news: Done) {
@@ -158,7 +192,7 @@ fn spawn(
     name: &str,
     done: UnboundedSender<Done>,
     work: impl FnOnce(&UnboundedSender<Done>) -> Result<(), String> + Send + 'static,
-) -> Result<(), NodeError> {
+) -> Result<Thread, NodeError> {
     let body = move || {
         if let Err(error) = caught(|| work(&done)) {
             tell(&done, Done::Failed(error));
@@ -168,7 +202,7 @@ fn spawn(
         .name(name.into())
         .stack_size(STACK_BYTES)
         .spawn(body)
-        .map(drop)
+        .map(|handle| handle.thread().clone())
         .map_err(|error| NodeError::HostFault { why: format!("its thread can't start: {error}") })
 }
 
