@@ -103,6 +103,13 @@ impl Links {
         let members = || roster.members.iter().filter(|member| member.id != self.gate.node);
         let left = self.links.keys().filter(|node| members().all(|member| member.id != **node)).copied();
         let left = left.filter(|node| !self.outsiders.contains(node)).collect::<Vec<_>>();
+        for node in &left {
+            // What was to be said to it as a member: started again, it would take itself for one.
+            if let Some(Link { state: State::Dialing { waiting, .. }, .. }) = self.links.get_mut(node) {
+                self.gate.counters.peer_messages_dropped.add(waiting.len());
+                waiting.clear();
+            }
+        }
         self.outsiders.retain(|node| members().all(|member| member.id != *node));
         self.outsiders.extend(left);
         let addresses = members().map(|member| (member.id, member.address)).collect::<Vec<_>>();
