@@ -188,7 +188,7 @@ impl Instance {
 
     /// Calls a function of the guest's, other than for an input, with all the gas of one.
     fn call<P: WasmParams, R: WasmResults>(&mut self, name: &str, parameters: P) -> Result<R, Fault> {
-        self.start_watch();
+        self.store.set_epoch_deadline(CALL_SECONDS_MAX);
         (self.given, self.left) = (self.limits.gas_per_call, None);
         self.begin.call(&mut self.store, counted(self.given)).map_err(|error| self.fault(&error))?;
         let function = self.exports.get_typed_func::<P, R>(&mut self.store, name).expect(CHECKED);
@@ -240,10 +240,6 @@ impl Instance {
     /// Why appended code stopped the last call.
     fn stopped_by(&mut self) -> Option<Stopped> {
         Stopped::from_number(self.meter.stopped.get(&mut self.store).unwrap_i32())
-    }
-
-    fn start_watch(&mut self) {
-        self.store.set_epoch_deadline(CALL_SECONDS_MAX);
     }
 
     /// Keeps all that was changed so far: the undo log is empty.
